@@ -1,0 +1,65 @@
+package protocol
+
+import (
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	maxNameLen     = 1024 // bytes
+	controlSegment = "__ds"
+	reservedPrefix = "__"
+)
+
+// ParseName returns the name of the stream at a decoded URL path: the path below
+// base, byte for byte. Doubled slashes are part of the name, nothing is cleaned.
+// A path that is not below base is used whole, without its leading slash, as it
+// reaches a handler behind a prefix-stripping route.
+func ParseName(path, base string) (string, *Refusal) {
+	name, below := strings.CutPrefix(path, strings.TrimSuffix(base, "/")+"/")
+	if !below {
+		name = strings.TrimPrefix(path, "/")
+	}
+	switch {
+	case name == "" || path == base:
+		return "", refuse(InvalidName, "the URL names no stream; add a name below %s/", strings.TrimSuffix(base, "/"))
+	case len(name) > maxNameLen:
+		return "", refuse(InvalidName, "a stream's name has at most %d bytes, this one has %d", maxNameLen, len(name))
+	case !utf8.ValidString(name):
+		return "", refuse(InvalidName, "a stream's name must be valid UTF-8")
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "", refuse(InvalidName, "a stream's name must not contain control characters")
+	}
+	first := true
+	for segment := range strings.SplitSeq(name, "/") {
+		if segment == "." || segment == ".." {
+			return "", refuse(InvalidName, "a stream's name must not contain the segments . and ..")
+		}
+		if first && segment == controlSegment {
+			return "", refuse(NotFound, "%s is reserved for control APIs, and this server has none there", controlSegment)
+		}
+		first = false
+	}
+	return name, nil
+}
+
+// ParseForkSource returns the name of a fork's source from the value of
+// Stream-Forked-From, the path component of the source's URL (§4.2). The path is
+// percent-decoded and then resolved like any request's.
+func ParseForkSource(value, base string) (string, *Refusal) {
+	path, err := url.PathUnescape(value)
+	if err != nil || !strings.HasPrefix(path, "/") {
+		return "", refuse(Malformed, "Stream-Forked-From must be the path of the source's URL, such as %s/name", strings.TrimSuffix(base, "/"))
+	}
+	return ParseName(path, base)
+}
+
+// CheckWritable refuses changes by clients to the server's own streams.
+func CheckWritable(name string) *Refusal {
+	if strings.HasPrefix(name, reservedPrefix) {
+		return refuse(Reserved, "names that begin with %s belong to the server; clients may only read them", reservedPrefix)
+	}
+	return nil
+}

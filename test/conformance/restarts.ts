@@ -1,0 +1,50 @@
+import { afterAll, afterEach, beforeEach, expect } from "vitest";
+import type { Server } from "../support/launcher.ts";
+import { StreamLedger } from "./ledger.ts";
+
+/** How many tests run between two restarts. */
+const EVERY = 20;
+
+/**
+ * Registers hooks that restart the server between tests, by SIGKILL and by
+ * SIGTERM in turn, and hold every stream that the tests left behind to what it
+ * was before. No restart happens while a test runs, so that test.concurrent
+ * blocks and tests that measure time are left alone.
+ */
+export function restartBetweenTests(server: { readonly current: Server }): void {
+  const ledger = new StreamLedger();
+  let running = 0;
+  let sinceRestart = 0;
+  let restarts = 0;
+  let gate: Promise<void> | undefined;
+
+  const restart = async (): Promise<void> => {
+    const signal = restarts % 2 === 0 ? "SIGKILL" : "SIGTERM";
+    const before = await ledger.read();
+    await server.current.restart(signal);
+    restarts++;
+    expect(await ledger.read(), `streams after ${signal}`).toEqual(before);
+    ledger.settle();
+  };
+
+  beforeEach(async () => {
+    while (gate) await gate.catch(() => {}); // Its own test reports the failure.
+    running++;
+  });
+  afterEach(async () => {
+    running--;
+    sinceRestart++;
+    if (running > 0 || sinceRestart < EVERY) return;
+    sinceRestart = 0;
+    gate = restart();
+    try {
+      await gate;
+    } finally {
+      gate = undefined;
+    }
+  });
+  afterAll(() => {
+    ledger.close();
+    expect(restarts, "restarts during the suite").toBeGreaterThan(5);
+  });
+}

@@ -5,8 +5,11 @@ import (
 	"fmt"
 )
 
-// reservedPrefix begins the keys of badger's own records.
-var reservedPrefix = []byte("!badger!")
+// Keys of badger's own records, and of this package's, begin so.
+var (
+	badgerPrefix = []byte("!badger!")
+	ownPrefix    = []byte("!index!")
+)
 
 // Batch gathers operations for one Apply. The zero value is an empty batch. It
 // copies what it is given into one buffer that grows as needed and is kept by
@@ -90,7 +93,7 @@ func (b *Batch) checkKey(key []byte) bool {
 		why = "empty"
 	case len(key) > MaxKeyLen:
 		why = fmt.Sprintf("%d bytes, at most %d", len(key), MaxKeyLen)
-	case bytes.HasPrefix(key, reservedPrefix):
+	case bytes.HasPrefix(key, badgerPrefix), bytes.HasPrefix(key, ownPrefix):
 		why = "reserved"
 	default:
 		return true

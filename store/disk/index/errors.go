@@ -13,8 +13,12 @@ var (
 	// ErrClosed says that the index was closed before the call.
 	ErrClosed = errors.New("index: closed")
 
+	// ErrFailed says that an earlier batch could not be written, and that the index
+	// takes no more of them until it is opened again.
+	ErrFailed = errors.New("index: an earlier batch failed")
+
 	// ErrInvalidKey says that a key is empty, longer than MaxKeyLen, or begins with
-	// "!badger!", where badger keeps its own records.
+	// "!badger!" or "!index!", where badger and this package keep their own records.
 	ErrInvalidKey = errors.New("index: invalid key")
 
 	// ErrValueTooLarge says that a value is longer than MaxValueLen.

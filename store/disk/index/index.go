@@ -62,8 +62,11 @@ type Index interface {
 	// what makes a batch valid afterwards, alone.
 	//
 	// A batch that holds a key or value outside the limits is refused whole, with
-	// [ErrInvalidKey] or [ErrValueTooLarge], before anything is written. The batch
-	// may be reused when Apply has returned.
+	// [ErrInvalidKey] or [ErrValueTooLarge], before anything is written; nothing else
+	// happens. After any other error the index reads on but takes no more batches
+	// ([ErrFailed]) until it is closed and opened again: a write behind one that
+	// failed could not be promised to survive. The batch may be reused when Apply has
+	// returned.
 	Apply(b *Batch) error
 
 	// Compact gives back the space of deleted and overwritten values. It takes

@@ -2,6 +2,8 @@ package index
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"math/rand"
 	"sync"
 )
@@ -23,7 +25,7 @@ const (
 // Mem is an [Index] in memory for simulations. It keeps what the contract
 // promises and no more: what a failed Apply left behind, and what of a batch
 // under way is there after a crash, is left to chance. Its "disk" is what
-// CrashClone returns; taking one costs the same whatever the size.
+// CrashClone returns, at a cost that does not depend on the size.
 type Mem struct {
 	// BeforeEach, when not nil, is called by Apply before the i-th operation of the
 	// batch, counted from 0. An error ends Apply there with that error. It may call
@@ -36,12 +38,11 @@ type Mem struct {
 	live *node // what readers see
 	// durable holds what successful batches wrote, and nothing of others.
 	durable *node
-	// unsure are operations that may or may not have reached the disk, in order:
-	// those of the batch under way, and those of failed batches whose keys no later
-	// batch has set or deleted. A crash keeps any of them.
+	// unsure are the operations of the batch under way or failed, in order. Each may
+	// or may not have reached the disk.
 	unsure []memOp
-	bytes  int64 // keys and stored values in live
 	fail   [numOps]error
+	broken error // why Apply failed; it takes no more batches
 	closed bool
 }
 
@@ -78,12 +79,7 @@ func (m *Mem) CrashClone(rng *rand.Rand) *Mem {
 			}
 		}
 	}
-	c := &Mem{live: root, durable: root}
-	root.walk(nil, nil, func(n *node) bool {
-		c.bytes += n.size()
-		return true
-	})
-	return c
+	return &Mem{live: root, durable: root}
 }
 
 // Damage flips a bit of the value stored under key, as a failing disk would, and
@@ -145,22 +141,32 @@ func (m *Mem) Scan(from, to []byte, fn func(key, value []byte) bool) error {
 func (m *Mem) Apply(b *Batch) error {
 	m.applying.Lock()
 	defer m.applying.Unlock()
-	if _, err := m.begin(OpApply); err != nil {
+	_, err := m.begin(OpApply)
+	switch {
+	case errors.Is(err, ErrClosed):
 		return err
-	}
-	if b.err != nil {
+	case m.broken != nil:
+		return fmt.Errorf("%w: %w", ErrFailed, m.broken)
+	case err != nil:
+		m.broken = err
+		return err
+	case b.err != nil:
 		return b.err
 	}
-	failed := len(m.unsure) // those before were left by failed batches
 	for i := range b.Len() {
 		if m.BeforeEach != nil {
 			if err := m.BeforeEach(i); err != nil {
+				m.broken = err
 				return err
 			}
 		}
 		m.step(b.at(i))
 	}
-	m.commit(failed)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.durable = m.live
+	clear(m.unsure)
+	m.unsure = m.unsure[:0]
 	return nil
 }
 
@@ -169,41 +175,8 @@ func (m *Mem) step(key, stored []byte) {
 	o := memOp{key: bytes.Clone(key), stored: bytes.Clone(stored)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n := m.live.get(key); n != nil {
-		m.bytes -= n.size()
-	}
-	if stored != nil {
-		m.bytes += int64(len(key) + len(stored))
-	}
 	m.live = o.apply(m.live)
 	m.unsure = append(m.unsure, o)
-}
-
-// commit makes the operations since the failed ones durable and forgets those of
-// the failed ones that they override.
-func (m *Mem) commit(failed int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	done := m.unsure[failed:]
-	for _, o := range done {
-		m.durable = o.apply(m.durable)
-	}
-	if failed == 0 {
-		clear(m.unsure)
-		m.unsure = m.unsure[:0]
-		return
-	}
-	set := make(map[string]bool, len(done))
-	for _, o := range done {
-		set[string(o.key)] = true
-	}
-	var left []memOp
-	for _, o := range m.unsure[:failed] {
-		if !set[string(o.key)] {
-			left = append(left, o)
-		}
-	}
-	m.unsure = left
 }
 
 // Compact implements [Index]; there is nothing to give back.
@@ -214,12 +187,11 @@ func (m *Mem) Compact() error {
 
 // Size implements [Index]: the lengths of keys, values and checksums.
 func (m *Mem) Size() (int64, error) {
-	if _, err := m.begin(OpSize); err != nil {
+	root, err := m.begin(OpSize)
+	if err != nil {
 		return 0, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.bytes, nil
+	return root.total(), nil
 }
 
 // Close implements [Index].
@@ -261,8 +233,6 @@ func (o memOp) apply(root *node) *node {
 	}
 	return root.set(o.key, o.stored)
 }
-
-func (n *node) size() int64 { return int64(len(n.key) + len(n.stored)) }
 
 // value returns the user's part of the stored value.
 func (n *node) value() ([]byte, error) {

@@ -14,7 +14,21 @@ type node struct {
 	key         []byte
 	stored      []byte // value and checksum
 	prio        uint64
+	size        int64 // of all keys and stored values from here down
 	left, right *node
+}
+
+func (n *node) total() int64 {
+	if n == nil {
+		return 0
+	}
+	return n.size
+}
+
+// sum sets n's size from its children's, and returns n. It ends every change.
+func (n *node) sum() *node {
+	n.size = int64(len(n.key)+len(n.stored)) + n.left.total() + n.right.total()
+	return n
 }
 
 func priority(key []byte) uint64 {
@@ -44,16 +58,16 @@ func (n *node) set(key, stored []byte) *node {
 
 func (n *node) insert(x *node) *node {
 	if n == nil {
-		return x
+		return x.sum()
 	}
 	c := bytes.Compare(x.key, n.key)
 	if c == 0 {
 		x.left, x.right = n.left, n.right
-		return x
+		return x.sum()
 	}
 	if x.prio > n.prio && n.get(x.key) == nil {
 		x.left, x.right = n.split(x.key)
-		return x
+		return x.sum()
 	}
 	m := *n
 	if c < 0 {
@@ -61,7 +75,7 @@ func (n *node) insert(x *node) *node {
 	} else {
 		m.right = n.right.insert(x)
 	}
-	return &m
+	return m.sum()
 }
 
 // split returns the nodes before key and those after it; key is not in the tree.
@@ -72,10 +86,10 @@ func (n *node) split(key []byte) (before, after *node) {
 	m := *n
 	if bytes.Compare(n.key, key) < 0 {
 		m.right, after = n.right.split(key)
-		return &m, after
+		return m.sum(), after
 	}
 	before, m.left = n.left.split(key)
-	return before, &m
+	return before, m.sum()
 }
 
 // remove returns the tree without key, and itself when key is not in it.
@@ -97,7 +111,7 @@ func (n *node) cut(key []byte) *node {
 	} else {
 		m.right = n.right.cut(key)
 	}
-	return &m
+	return m.sum()
 }
 
 // join returns one tree of two, of which every key of a comes before those of b.
@@ -110,11 +124,11 @@ func join(a, b *node) *node {
 	case a.prio > b.prio:
 		m := *a
 		m.right = join(a.right, b)
-		return &m
+		return m.sum()
 	default:
 		m := *b
 		m.left = join(a, b.left)
-		return &m
+		return m.sum()
 	}
 }
 

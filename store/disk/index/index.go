@@ -41,15 +41,16 @@ const (
 // the index must then be closed and rebuilt, since badger gives no promise about
 // what else a damaged store answers.
 type Index interface {
-	// Get appends key's value to dst and returns the extended slice. With an error
+	// Get appends key's value to dst and returns the extended slice. It may see what
+	// a batch under way has written so far. With an error
 	// it returns dst as it was: [ErrNotFound] when there is no such key, a
 	// [*CorruptionError] when the value does not match its checksum.
 	Get(dst, key []byte) ([]byte, error)
 
 	// Scan calls fn for every key in [from, to), in ascending order, until fn
 	// returns false. An empty from means the first key, an empty to means no upper
-	// bound. It sees the index as it was when it began, and neither waits for
-	// writers nor makes them wait. key and value are valid during the call only and
+	// bound. It sees the batches whose Apply had returned nil when it began, each
+	// whole, and no other; it neither waits for writers nor makes them wait. key and value are valid during the call only and
 	// must not be changed. fn may call the index's other methods, but not Close. A
 	// damaged value ends the scan with a [*CorruptionError]; what fn saw before it
 	// was intact.
@@ -58,8 +59,7 @@ type Index interface {
 	// Apply writes the batch, in order: the last operation on a key wins. When it
 	// returns nil, all of the batch survives a power loss, as does all that was
 	// applied before it. After an error or a crash an arbitrary part of the batch
-	// may be there, and readers may see a part of it before Apply returns: write
-	// what makes a batch valid afterwards, alone.
+	// may be there: write what makes a batch valid afterwards, alone.
 	//
 	// A batch that holds a key or value outside the limits is refused whole, with
 	// [ErrInvalidKey] or [ErrValueTooLarge], before anything is written; nothing else

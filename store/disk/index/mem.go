@@ -35,8 +35,9 @@ type Mem struct {
 	applying sync.Mutex // held by Apply from beginning to end; taken before mu
 
 	mu   sync.Mutex
-	live *node // what readers see
-	// durable holds what successful batches wrote, and nothing of others.
+	live *node // what Get sees
+	// durable holds what successful batches wrote, and nothing of others. It is what
+	// Scan sees.
 	durable *node
 	// unsure are the operations of the batch under way or failed, in order. Each may
 	// or may not have reached the disk.
@@ -121,10 +122,12 @@ func (m *Mem) Get(dst, key []byte) ([]byte, error) {
 
 // Scan implements [Index].
 func (m *Mem) Scan(from, to []byte, fn func(key, value []byte) bool) error {
-	root, err := m.begin(OpScan)
-	if err != nil {
+	if _, err := m.begin(OpScan); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	root := m.durable
+	m.mu.Unlock()
 	var damage error
 	root.walk(from, to, func(n *node) bool {
 		value, err := n.value()
@@ -170,7 +173,7 @@ func (m *Mem) Apply(b *Batch) error {
 	return nil
 }
 
-// step applies one operation to what readers see.
+// step applies one operation to what Get sees.
 func (m *Mem) step(key, stored []byte) {
 	o := memOp{key: bytes.Clone(key), stored: bytes.Clone(stored)}
 	m.mu.Lock()
@@ -207,7 +210,7 @@ func (m *Mem) Close() error {
 	return m.takeFailure(OpClose)
 }
 
-// begin returns what a reader that begins now sees.
+// begin admits an operation, and returns what Get sees.
 func (m *Mem) begin(op Op) (*node, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -178,7 +178,8 @@ func PlanAppend(s *State, last ProducerState, known bool, r *AppendRequest) (App
 			return AppendPlan{}, refusal
 		}
 		if duplicate {
-			return AppendPlan{Outcome: Duplicate, Producer: &last}, nil
+			highest := last // last itself stays off the heap
+			return AppendPlan{Outcome: Duplicate, Producer: &highest}, nil
 		}
 		plan.Producer = &ProducerState{Epoch: r.Producer.Epoch, Seq: r.Producer.Seq}
 	}
@@ -216,5 +217,5 @@ func (s *State) ApplyAppend(r *AppendRequest) {
 		s.Closed = true
 		s.ClosedBy = r.Producer
 	}
-	s.Accessed = r.Now
+	s.Renew(r.Now)
 }

@@ -51,6 +51,15 @@ func (s *State) Expired(now time.Time) bool {
 	return ok && !now.Before(deadline)
 }
 
+// Renew starts a sliding TTL again, as a read or write at the time now does
+// (§5.1). It never shortens what is left: a request whose body took long carries
+// an earlier time than one that overtook it.
+func (s *State) Renew(now time.Time) {
+	if now.After(s.Accessed) {
+		s.Accessed = now
+	}
+}
+
 // Available refuses operations on a stream that is missing (s is nil), expired
 // or soft-deleted.
 func Available(s *State, now time.Time) *Refusal {

@@ -1,0 +1,134 @@
+package memory
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+// maxNap bounds how long the sweeper sleeps while a stream may expire. Deadlines
+// are instants of the wall clock, which may be set or run on during a suspend,
+// and a timer does not notice.
+const maxNap = time.Second
+
+// deadlines orders the streams that may expire by when they do. A renewal does
+// not touch it: an entry whose time comes too early is pushed again.
+type deadlines struct {
+	mu   sync.Mutex
+	heap deadlineHeap
+	// earlier has a capacity of one and is filled when the earliest deadline
+	// comes closer.
+	earlier chan struct{}
+}
+
+type deadline struct {
+	at     time.Time
+	stream *stream
+}
+
+// add enters a stream under its present deadline, if it has one. The caller
+// holds the stream's lock, or has not published it yet.
+func (d *deadlines) add(s *stream) {
+	at, ok := s.state.Expiry.Deadline(s.state.Accessed)
+	if !ok {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.heapIndex != 0 {
+		return
+	}
+	heap.Push(&d.heap, deadline{at: at, stream: s})
+	if d.heap[0].stream != s {
+		return
+	}
+	select {
+	case d.earlier <- struct{}{}:
+	default:
+	}
+}
+
+func (d *deadlines) remove(s *stream) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.heapIndex != 0 {
+		heap.Remove(&d.heap, s.heapIndex-1)
+	}
+}
+
+// next takes out a stream whose entry is due at now. If there is none it returns
+// how long to wait for one; ok is false if there are no entries at all.
+func (d *deadlines) next(now time.Time) (due *stream, wait time.Duration, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.heap) == 0 {
+		return nil, 0, false
+	}
+	first := d.heap[0]
+	if wait := first.at.Sub(now); wait > 0 {
+		return nil, wait, true
+	}
+	heap.Pop(&d.heap)
+	return first.stream, 0, true
+}
+
+// sweep removes expired streams until the store is closed, so that their memory
+// is freed even if nobody asks for them again.
+func (m *Store) sweep() {
+	defer close(m.swept)
+	for {
+		var nap <-chan time.Time
+		s, wait, ok := m.deadlines.next(m.now())
+		switch {
+		case s != nil:
+			m.expire(s, m.now())
+			m.rearm(s)
+		case ok:
+			nap = time.After(min(wait, maxNap))
+		}
+		if s != nil && !m.closed.Load() {
+			continue
+		}
+		select {
+		case <-m.done:
+			return
+		case <-m.deadlines.earlier:
+		case <-nap:
+		}
+	}
+}
+
+// rearm enters a stream that was renewed before its entry was due.
+func (m *Store) rearm(s *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.removed && !s.state.Deleted {
+		m.deadlines.add(s)
+	}
+}
+
+// deadlineHeap implements heap.Interface and tells streams their places.
+type deadlineHeap []deadline
+
+func (h deadlineHeap) Len() int           { return len(h) }
+func (h deadlineHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+
+func (h deadlineHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].stream.heapIndex, h[j].stream.heapIndex = i+1, j+1
+}
+
+func (h *deadlineHeap) Push(x any) {
+	d := x.(deadline)
+	*h = append(*h, d)
+	d.stream.heapIndex = len(*h)
+}
+
+func (h *deadlineHeap) Pop() any {
+	last := len(*h) - 1
+	d := (*h)[last]
+	(*h)[last] = deadline{}
+	*h = (*h)[:last]
+	d.stream.heapIndex = 0
+	return d
+}

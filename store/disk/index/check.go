@@ -70,10 +70,12 @@ func checkFolder(dir string, opts Options) (folder, error) {
 		}
 		return found, nil
 	}
-	if found.tables, err = checkTables(dir, opts); err != nil {
+	tables, newest, err := checkTables(dir, opts)
+	if err != nil {
 		return found, err
 	}
-	stub, err := checkLogs(dir, found.logs)
+	found.tables = tables
+	stub, err := checkLogs(dir, found.logs, newest)
 	if stub != "" {
 		found.useless = append(found.useless, stub)
 	}

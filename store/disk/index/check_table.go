@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -17,11 +18,12 @@ import (
 )
 
 // checkTables checks every table that the manifest in dir names, and returns their
-// number.
-func checkTables(dir string, opts Options) (int, error) {
+// number and the timestamp of the newest transaction in them. Every transaction sets
+// appliedKey, and its newest version is never dropped, so that timestamp is exact.
+func checkTables(dir string, opts Options) (n int, newest uint64, err error) {
 	ids, err := readManifest(dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	work := make(chan uint64, len(ids))
 	for _, id := range ids {
@@ -31,12 +33,15 @@ func checkTables(dir string, opts Options) (int, error) {
 	const readers = 2
 	var wg sync.WaitGroup
 	var errs [readers]error
+	var versions [readers]uint64
 	for i := range readers {
 		wg.Go(func() {
 			for id := range work {
 				name := filepath.Base(table.NewFilename(id, dir))
 				errs[i] = viewFile(dir, name, func(data []byte) error {
-					return checkTable(data, !opts.TrustTables)
+					version, err := checkTable(data, !opts.TrustTables)
+					versions[i] = max(versions[i], version)
+					return err
 				})
 				if errors.Is(errs[i], os.ErrNotExist) {
 					errs[i] = &CorruptionError{Dir: dir, File: name, Err: errors.New("missing")}
@@ -48,7 +53,7 @@ func checkTables(dir string, opts Options) (int, error) {
 		})
 	}
 	wg.Wait()
-	return len(ids), errors.Join(errs[:]...)
+	return len(ids), slices.Max(versions[:]), errors.Join(errs[:]...)
 }
 
 // readManifest returns the numbers of the tables that are part of the store.
@@ -82,8 +87,8 @@ func readManifest(dir string) (ids []uint64, err error) {
 var errTableShort = errors.New("table is shorter than it says")
 
 // checkTable checks a table's index and, with all, its blocks, else the first and
-// the last, which badger reads when it opens the table. A table's layout, and a
-// block's within it:
+// the last, which badger reads when it opens the table. It returns the largest
+// timestamp of its keys. A table's layout, and a block's within it:
 //
 //	+--------+-----+-------+--------------+----------+--------------+
 //	| blocks | ... | index | its length 4 | checksum | its length 4 |
@@ -91,27 +96,27 @@ var errTableShort = errors.New("table is shorter than it says")
 //	+---------+---------------+-----------+----------+--------------+
 //	| entries | their offsets | how many 4| checksum | its length 4 |
 //	+---------+---------------+-----------+----------+--------------+
-func checkTable(data []byte, all bool) error {
+func checkTable(data []byte, all bool) (newest uint64, err error) {
 	rest, sum, err := cutChecksum(data)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	rest, n, err := cutUint32(rest)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if uint64(n) > uint64(len(rest)) {
-		return errTableShort
+		return 0, errTableShort
 	}
 	raw := rest[len(rest)-int(n):]
 	blocks := rest[:len(rest)-int(n)]
 	if err := y.VerifyChecksum(raw, sum); err != nil {
-		return fmt.Errorf("table index: %w", err)
+		return 0, fmt.Errorf("table index: %w", err)
 	}
 	idx := fb.GetRootAsTableIndex(raw, 0)
 	last := idx.OffsetsLength() - 1
 	if last < 0 {
-		return errors.New("table has no blocks")
+		return 0, errors.New("table has no blocks")
 	}
 	for i := 0; i <= last; i++ {
 		if !all && i != 0 && i != last {
@@ -119,21 +124,21 @@ func checkTable(data []byte, all bool) error {
 		}
 		var at fb.BlockOffset
 		if !idx.Offsets(&at, i) {
-			return errTableShort
+			return 0, errTableShort
 		}
 		from, to := uint64(at.Offset()), uint64(at.Offset())+uint64(at.Len())
 		if to > uint64(len(blocks)) {
-			return errTableShort
+			return 0, errTableShort
 		}
 		block, sum, err := cutChecksum(blocks[from:to])
 		if err == nil {
 			err = y.VerifyChecksum(block, sum)
 		}
 		if err != nil {
-			return fmt.Errorf("block %d at %d: %w", i, from, err)
+			return 0, fmt.Errorf("block %d at %d: %w", i, from, err)
 		}
 	}
-	return nil
+	return idx.MaxVersion(), nil
 }
 
 // cutChecksum cuts a checksum and its length off the end of data.

@@ -26,9 +26,12 @@ type ForkRequest struct {
 	// SubOffset counts bytes past the anchor, for a JSON source messages.
 	SubOffset int64
 
-	// SourceID and At are set by ResolveFork, in the one case where the
-	// position cannot be computed from the numbers alone.
+	// SourceID is the stream that Found was told of, 0 if it was not called. The
+	// body was read by that stream's content type, so no other may become the
+	// source.
 	SourceID uint64
+	// At is set by Resolve, in the one case where the position cannot be
+	// computed from the numbers alone.
 	At       Offset
 	resolved bool
 	// Refusal is why the divergence point does not exist. It counts only if the

@@ -51,10 +51,15 @@ func (f *ForkRequest) NeedsResolving(sourceContentType string) bool {
 	return f.HasOffset && IsJSON(sourceContentType)
 }
 
+// Found records which stream the source is. It comes before Resolve.
+func (f *ForkRequest) Found(sourceID uint64) { f.SourceID = sourceID }
+
+// Missing records that there was no source. A stream that is created under its
+// name a moment later is not what the body was read for.
+func (f *ForkRequest) Missing() { f.Refusal = sourceNotFound() }
+
 // Resolve records where the divergence point of a JSON source is.
-func (f *ForkRequest) Resolve(sourceID uint64, at Offset) {
-	f.SourceID, f.At, f.resolved = sourceID, at, true
-}
+func (f *ForkRequest) Resolve(at Offset) { f.At, f.resolved = at, true }
 
 // Overshoot records that the source ends before the divergence point.
 func (f *ForkRequest) Overshoot() {
@@ -66,14 +71,14 @@ func planFork(s, source *State, r *CreateRequest) *Refusal {
 	f := r.Fork
 	switch {
 	case source == nil || !source.Deleted && source.Expired(r.Now):
-		return refuse(SourceNotFound, "the stream named by Stream-Forked-From does not exist")
+		return sourceNotFound()
 	case source.Deleted:
 		return refuse(SourceGone, "the stream named by Stream-Forked-From was deleted")
 	case r.ContentType != "" && !SameContentType(r.ContentType, source.ContentType):
 		return refuse(ContentTypeMismatch, "the source's content type is %q; a fork has the same", source.ContentType)
 	case f.Refusal != nil:
 		return f.Refusal
-	case f.resolved && f.SourceID != source.ID:
+	case f.SourceID != 0 && f.SourceID != source.ID:
 		return refuse(SourceNotFound, "the stream named by Stream-Forked-From was replaced meanwhile")
 	}
 	anchor := source.Tail
@@ -100,6 +105,10 @@ func planFork(s, source *State, r *CreateRequest) *Refusal {
 	s.Tail = at
 	s.Fork = &Fork{Source: f.Source, SourceID: source.ID, Offset: anchor, SubOffset: f.SubOffset, At: at}
 	return nil
+}
+
+func sourceNotFound() *Refusal {
+	return refuse(SourceNotFound, "the stream named by Stream-Forked-From does not exist")
 }
 
 // matchFork reports whether an existing stream's origin is what a PUT asks for.

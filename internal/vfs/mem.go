@@ -34,7 +34,8 @@ type MemOptions struct {
 // back when it is cut off, or its file has neither a name nor an open handle.
 // So overwriting what was written before never finds the disk full, growing a
 // file with Truncate costs nothing, and a write that does not fit stores the
-// pages that do and returns their number with ENOSPC. Names are free.
+// pages that do and returns the bytes in them with ENOSPC. Names are free. A
+// crash that brings removed files back can leave more in use than there is.
 type Mem struct {
 	mu       sync.RWMutex
 	root     *memNode

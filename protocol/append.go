@@ -15,6 +15,9 @@ type AppendRequest struct {
 	// Body holds wire bytes. The engine may keep it: the caller must not change
 	// it afterwards.
 	Body []byte
+	// typeRefusal is why ContentType is not acceptable. It counts only with a
+	// body: without one nothing may be refused for its type (§5.2).
+	typeRefusal *Refusal
 	// BodyRefusal is why the body is not acceptable, if it is not. It is weighed
 	// against the other reasons in PlanAppend.
 	BodyRefusal *Refusal
@@ -36,9 +39,7 @@ type AppendRequest struct {
 func ParseAppend(h Headers) (AppendRequest, *Refusal) {
 	r := AppendRequest{Close: isClosed(h)}
 	var refusal *Refusal
-	if r.ContentType, _, refusal = single(h, headerContentType); refusal != nil {
-		return r, refusal
-	}
+	r.ContentType, _, r.typeRefusal = single(h, headerContentType)
 	if r.Producer, refusal = parseProducer(h); refusal != nil {
 		return r, refusal
 	}
@@ -101,6 +102,9 @@ func (r *AppendRequest) SetBody(body []byte) *Refusal {
 			return refuse(Malformed, "the body is empty; send bytes to append, or Stream-Closed: true to close the stream")
 		}
 		return nil // §5.2: without a body the Content-Type is not looked at
+	}
+	if r.typeRefusal != nil {
+		return r.typeRefusal
 	}
 	if r.ContentType == "" {
 		return refuse(Malformed, "send the stream's Content-Type with the body")

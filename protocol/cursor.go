@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"math"
 	"strconv"
 	"time"
 )
@@ -10,7 +11,7 @@ const (
 	cursorEpoch     = 1_728_432_000 // 2024-10-09T00:00:00Z, Unix seconds
 	cursorInterval  = 20            // seconds
 	maxCursorJitter = 3600          // seconds
-	maxCursor       = 1<<53 - 1
+	maxCursor       = math.MaxInt64 - maxCursorJitter
 )
 
 // Cursor returns the cursor of a live response at the time now. It is the

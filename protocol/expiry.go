@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -77,11 +78,15 @@ func parseExpiry(h Headers) (Expiry, *Refusal) {
 		}
 		return Expiry{TTL: time.Duration(seconds) * time.Second, HasTTL: true}, nil
 	case hasAt:
-		t, err := time.Parse(time.RFC3339, at)
+		// UnmarshalText is stricter than Parse, which takes more than RFC 3339.
+		// Both want the letters T and Z upper case; RFC 3339 §5.6 does not.
+		var t time.Time
+		err := t.UnmarshalText([]byte(strings.ToUpper(at)))
+		t = t.UTC() // which may be in another year
 		if err != nil || t.Year() < 1970 || t.Year() > 9999 {
 			return Expiry{}, refuse(Malformed, "Stream-Expires-At must be an RFC 3339 time such as 2030-01-02T15:04:05Z")
 		}
-		return Expiry{At: t.UTC()}, nil
+		return Expiry{At: t}, nil
 	}
 	return Expiry{}, nil
 }

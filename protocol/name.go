@@ -18,13 +18,14 @@ const (
 // A path that is not below base is used whole, without its leading slash, as it
 // reaches a handler behind a prefix-stripping route.
 func ParseName(path, base string) (string, *Refusal) {
-	name, below := strings.CutPrefix(path, strings.TrimSuffix(base, "/")+"/")
+	base = strings.TrimSuffix(base, "/")
+	name, below := strings.CutPrefix(path, base+"/")
 	if !below {
 		name = strings.TrimPrefix(path, "/")
 	}
 	switch {
 	case name == "" || path == base:
-		return "", refuse(InvalidName, "the URL names no stream; add a name below %s/", strings.TrimSuffix(base, "/"))
+		return "", refuse(InvalidName, "the URL names no stream; add a name below %s/", base)
 	case len(name) > maxNameLen:
 		return "", refuse(InvalidName, "a stream's name has at most %d bytes, this one has %d", maxNameLen, len(name))
 	case !utf8.ValidString(name):

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -42,6 +44,11 @@ type badgerIndex struct {
 	visible uint64
 
 	compacting sync.Mutex
+
+	ledger *ledger
+	// broken is why the index is damaged, once the ledger has found out. Calls then
+	// fail with it.
+	broken atomic.Pointer[CorruptionError]
 }
 
 var _ Index = (*badgerIndex)(nil)
@@ -52,6 +59,11 @@ var _ Index = (*badgerIndex)(nil)
 // It fails with a [*LockedError] when the index is open already, with an error that
 // is [ErrCorrupt] when it is damaged (the caller then removes the folder, opens it
 // again and fills it anew), and otherwise with what the operating system said.
+//
+// Some of badger's habits cannot be changed from outside. Its files are mapped and
+// sparse, so a disk that fills up ends the process with SIGBUS: keep some space free.
+// While it cannot write a memtable to a table it tries again each second, for ever,
+// and Apply and Close wait for it. It holds a file handle for each table, of some 4 MiB.
 func OpenBadger(dir string, opts Options) (idx Index, err error) {
 	dir = filepath.Clean(dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -62,6 +74,7 @@ func OpenBadger(dir string, opts Options) (idx Index, err error) {
 		return nil, classify(dir, err)
 	}
 	x := &badgerIndex{dir: dir, lock: lock}
+	x.ledger = newLedger(dir, opts.logger(), x.breakDown)
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicError(dir, p)
@@ -90,8 +103,11 @@ func (x *badgerIndex) open(opts Options) error {
 		return err
 	}
 	x.applied = applied
-	x.db, err = badger.OpenManaged(badgerOptions(x.dir, opts))
+	x.db, err = badger.OpenManaged(badgerOptions(x.dir, x.ledger))
 	if err != nil {
+		return err
+	}
+	if err := x.ledger.open(); err != nil {
 		return err
 	}
 	if err := x.checkApplied(); err != nil {
@@ -110,6 +126,7 @@ func (x *badgerIndex) release() error {
 			errs = append(errs, classify(x.dir, err))
 		}
 	}
+	errs = append(errs, x.ledger.close())
 	if x.applied != nil {
 		errs = append(errs, x.applied.close())
 	}
@@ -139,11 +156,22 @@ func (x *badgerIndex) begin() error {
 	if x.closed {
 		return ErrClosed
 	}
+	if err := x.broken.Load(); err != nil {
+		return err
+	}
 	x.calls.Add(1)
 	return nil
 }
 
 func (x *badgerIndex) end() { x.calls.Done() }
+
+// breakDown makes every later call fail, and the next open too: it removes the file
+// without which an index does not open. It runs while badger waits, so it takes no
+// lock that a call under way may hold.
+func (x *badgerIndex) breakDown(err error) {
+	err = errors.Join(err, os.Remove(filepath.Join(x.dir, appliedName)), x.lock.Sync())
+	x.broken.Store(&CorruptionError{Dir: x.dir, Err: err})
+}
 
 // Get implements [Index]. It reads the newest version, durable or not.
 func (x *badgerIndex) Get(dst, key []byte) (value []byte, err error) {
@@ -206,8 +234,17 @@ func (x *badgerIndex) Compact() (err error) {
 			err = panicError(x.dir, p)
 		}
 	}()
-	return classify(x.dir, x.db.Flatten(1))
+	if err := x.db.Flatten(1); err != nil && !strings.Contains(err.Error(), nothingToCompact) {
+		return fmt.Errorf("index: compact: %w", err)
+	}
+	if err := x.broken.Load(); err != nil {
+		return err
+	}
+	return nil
 }
+
+// nothingToCompact is what badger says when no table is left that it could merge.
+const nothingToCompact = "Unable to fill tables"
 
 // Size implements [Index].
 func (x *badgerIndex) Size() (int64, error) {

@@ -21,6 +21,13 @@ type Options struct {
 	TrustTables bool
 }
 
+func (o Options) logger() *zap.Logger {
+	if o.Logger == nil {
+		return zap.NewNop()
+	}
+	return o.Logger
+}
+
 // Sizes that keep the resident memory low: badger holds up to numMemtables+1
 // tables of memtableBytes in memory, maps each table file whole, and caches
 // nothing itself beyond the page cache.
@@ -30,9 +37,9 @@ const (
 	tableBytes    = 4 << 20
 )
 
-func badgerOptions(dir string, opts Options) badger.Options {
+func badgerOptions(dir string, l *ledger) badger.Options {
 	o := badger.DefaultOptions(dir)
-	o.Logger = newLogger(opts.Logger)
+	o.Logger = logger{z: l.z, ledger: l}
 	o.MetricsEnabled = false
 
 	// Every transaction is synced before its commit returns. DB.Sync, the other way,

@@ -32,13 +32,14 @@ type appliedFile struct {
 	ts uint64
 }
 
-// openApplied opens the file in dir. With create, for a new index, it makes a new
-// one with timestamp 0, and its name is durable when openApplied returns.
+// openApplied opens the file in dir. With create, for an index without a manifest, it
+// makes one with timestamp 0 whose name is durable when openApplied returns, unless
+// there is one that knows of transactions.
 func openApplied(dir string, create bool) (*appliedFile, error) {
 	path := filepath.Join(dir, appliedName)
 	flags := os.O_RDWR
 	if create {
-		flags |= os.O_CREATE | os.O_TRUNC
+		flags |= os.O_CREATE
 	}
 	f, err := os.OpenFile(path, flags, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
@@ -48,10 +49,11 @@ func openApplied(dir string, create bool) (*appliedFile, error) {
 		return nil, err
 	}
 	a := &appliedFile{f: f}
-	if create {
+	err = a.load(dir)
+	if create && err == nil && a.ts > 0 {
+		err = &CorruptionError{Dir: dir, Err: fmt.Errorf("empty, after %d transactions", a.ts)}
+	} else if create && a.ts == 0 {
 		err = a.create(dir)
-	} else {
-		err = a.load(dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -103,10 +103,11 @@ func (x *badgerIndex) open(opts Options) error {
 		return err
 	}
 	x.applied = applied
-	x.db, err = badger.OpenManaged(badgerOptions(x.dir, x.ledger))
+	db, err := badger.OpenManaged(badgerOptions(x.dir, x.ledger))
 	if err != nil {
-		return err
+		return err // db is not nil then, but cannot be closed
 	}
+	x.db = db
 	if err := x.ledger.open(); err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (x *badgerIndex) release() error {
 	var errs []error
 	if x.db != nil {
 		if err := x.db.Close(); err != nil {
-			errs = append(errs, classify(x.dir, err))
+			errs = append(errs, fmt.Errorf("index: close: %w", err))
 		}
 	}
 	errs = append(errs, x.ledger.close())
@@ -221,7 +222,9 @@ func (x *badgerIndex) damaged(key []byte, err error) error {
 	return &CorruptionError{Dir: x.dir, Key: append([]byte{}, key...), Err: err}
 }
 
-// Compact implements [Index].
+// Compact implements [Index]. It merges all levels of tables into one. What is in
+// memory, and what is in level 0 while there is no other level (up to five memtables'
+// worth), stays as it is.
 func (x *badgerIndex) Compact() (err error) {
 	if err := x.begin(); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 // Badger forgets the error when a compaction cannot create a table; the ledger
 // notices. The cause is brought about by a file that has the next table's name.
 func TestBadger_compactionLosesATable(t *testing.T) {
+	t.Parallel()
 	p := &badgerPlace{dir: t.TempDir()}
 	x, want := twoLevels(t, p)
 	b := x.(*badgerIndex)
@@ -43,6 +44,7 @@ func TestBadger_compactionLosesATable(t *testing.T) {
 
 // The ledger has nothing to say about compactions that work, and they give space back.
 func TestBadger_compact(t *testing.T) {
+	t.Parallel()
 	p := &badgerPlace{dir: t.TempDir()}
 	x, want := twoLevels(t, p)
 	var batch Batch

@@ -19,6 +19,9 @@ import (
 // process (log.Fatal, or a panic in a goroutine of its own); a damaged log loses
 // what follows. So the folder is checked here before badger sees it.
 
+// discardName is the file where badger counts what may be dropped from the value log.
+const discardName = "DISCARD"
+
 // folder is what an index's folder holds.
 type folder struct {
 	manifest bool
@@ -44,9 +47,11 @@ func checkFolder(dir string, opts Options) (folder, error) {
 			found.manifest = true
 		case name == appliedName, name == "LOCK", name == "MANIFEST-REWRITE":
 			// May be there before the manifest is, or say nothing.
-		case name == "DISCARD", name == badger.KeyRegistryFileName, ext == "vlog":
-			// The value log, what may be dropped from it, and the keys of an encrypted
-			// store: no value goes there, and nothing is encrypted.
+		case name == discardName:
+			found.useless = append(found.useless, name) // and may be there before, too
+		case name == badger.KeyRegistryFileName, ext == "vlog":
+			// The keys of an encrypted store, and the value log: nothing is encrypted,
+			// and no value goes there.
 			found.useless = append(found.useless, name)
 			others = append(others, name)
 		case ext == "mem":
@@ -90,8 +95,8 @@ func prepareFolder(dir string, found folder) error {
 			return err
 		}
 	}
-	// Badger takes an empty DISCARD for a new one.
-	if err := os.WriteFile(filepath.Join(dir, "DISCARD"), nil, 0o600); err != nil {
+	// Badger takes an empty file for a new one.
+	if err := os.WriteFile(filepath.Join(dir, discardName), nil, 0o600); err != nil {
 		return err
 	}
 	return probeHandles(dir, found.tables+16)

@@ -199,6 +199,7 @@ func TestBadger_intactSamples(t *testing.T) {
 
 // A flipped bit anywhere is noticed or does no harm.
 func TestBadger_flippedBits(t *testing.T) {
+	t.Parallel()
 	seed := rand.Int63()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewSource(seed))
@@ -236,6 +237,7 @@ func positions(rng *rand.Rand, n int) []int {
 }
 
 func TestBadger_truncatedFiles(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewSource(1))
 	forSamples(t, func(t *testing.T, s sample) {
 		for _, name := range s.names() {
@@ -258,6 +260,7 @@ func TestBadger_truncatedFiles(t *testing.T) {
 }
 
 func TestBadger_missingFiles(t *testing.T) {
+	t.Parallel()
 	mustNotice := func(name string) bool {
 		return name == badger.ManifestFilename || name == appliedName ||
 			strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".mem")
@@ -274,6 +277,7 @@ func TestBadger_missingFiles(t *testing.T) {
 
 // The manifest loses its last record: a table that is there would be deleted.
 func TestBadger_manifestLosesARecord(t *testing.T) {
+	t.Parallel()
 	forSamples(t, func(t *testing.T, s sample) {
 		data := s.files[badger.ManifestFilename]
 		var ends []int
@@ -293,6 +297,7 @@ func TestBadger_manifestLosesARecord(t *testing.T) {
 // A power loss tears the last transaction, which was not acknowledged: the one
 // before it is there.
 func TestBadger_tornLastTransaction(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	x, err := OpenBadger(dir, Options{})
 	if err != nil {

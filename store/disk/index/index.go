@@ -50,7 +50,8 @@ type Index interface {
 	// Scan calls fn for every key in [from, to), in ascending order, until fn
 	// returns false. An empty from means the first key, an empty to means no upper
 	// bound. It sees the batches whose Apply had returned nil when it began, each
-	// whole, and no other; it neither waits for writers nor makes them wait. key and value are valid during the call only and
+	// whole, and nothing of those that are under way or failed since the index was
+	// opened; it neither waits for writers nor makes them wait. key and value are valid during the call only and
 	// must not be changed. fn may call the index's other methods, but not Close. A
 	// damaged value ends the scan with a [*CorruptionError]; what fn saw before it
 	// was intact.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,6 +46,7 @@ func childOpens(dir string) {
 }
 
 func TestBadger_openTwice(t *testing.T) {
+	t.Parallel()
 	p := &badgerPlace{dir: t.TempDir()}
 	x := p.open(t)
 	want := map[string]string{"k": "v"}
@@ -95,6 +97,7 @@ func childWrites(dir string) {
 
 // A process that is killed leaves every batch that Apply returned nil for.
 func TestBadger_kill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for round := range 3 {
 		cmd := child("write", dir)
@@ -178,6 +181,10 @@ func childLacksHandles(dir string) {
 }
 
 func TestBadger_openWithoutFileHandles(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no ulimit")
+	}
 	s := sampleKilled(t)
 	dir := s.write(t, "", nil)
 	cmd := exec.Command("sh", "-c", `ulimit -n 64; exec "$0"`, os.Args[0])
@@ -228,9 +235,18 @@ func TestBadger_folderUnusable(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+	t.Run("all but empty", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, appliedName), appliedRecord(7), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenBadger(dir, Options{}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("creation interrupted", func(t *testing.T) {
 		dir := t.TempDir()
-		for _, name := range []string{appliedName, "LOCK", "MANIFEST-REWRITE"} {
+		for _, name := range []string{appliedName, discardName, "LOCK", "MANIFEST-REWRITE"} {
 			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -41,10 +41,12 @@ func (p *memPlace) open(*testing.T) Index {
 }
 
 func TestBadger(t *testing.T) {
+	t.Parallel()
 	testIndex(t, func(t *testing.T) place { return &badgerPlace{dir: t.TempDir()} })
 }
 
 func TestMem(t *testing.T) {
+	t.Parallel()
 	testIndex(t, func(*testing.T) place { return new(memPlace) })
 }
 

@@ -72,6 +72,13 @@ func (d *deadlines) next(now time.Time) (due *stream, wait time.Duration, ok boo
 	return first.stream, 0, true
 }
 
+// due reports whether some entry is due at now.
+func (d *deadlines) due(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.heap) > 0 && !d.heap[0].at.After(now)
+}
+
 // sweep removes expired streams until the store is closed, so that their memory
 // is freed even if nobody asks for them again.
 func (m *Store) sweep() {
@@ -81,8 +88,9 @@ func (m *Store) sweep() {
 		s, wait, ok := m.deadlines.next(m.now())
 		switch {
 		case s != nil:
+			m.tree.Lock()
 			m.expire(s, m.now())
-			m.rearm(s)
+			m.tree.Unlock()
 		case ok:
 			nap = time.After(min(wait, maxNap))
 		}
@@ -95,15 +103,6 @@ func (m *Store) sweep() {
 		case <-m.deadlines.earlier:
 		case <-nap:
 		}
-	}
-}
-
-// rearm enters a stream that was renewed before its entry was due.
-func (m *Store) rearm(s *stream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.removed && !s.state.Deleted {
-		m.deadlines.add(s)
 	}
 }
 

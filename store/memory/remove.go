@@ -20,7 +20,7 @@ func (m *Store) Delete(_ context.Context, name string) error {
 	if s == nil {
 		return protocol.Available(nil, now)
 	}
-	m.settle(s, now)
+	m.settleLocked(s, now)
 	s.mu.Lock()
 	if s.removed {
 		s.mu.Unlock()
@@ -37,17 +37,45 @@ func (m *Store) Delete(_ context.Context, name string) error {
 	return nil
 }
 
-// expire ends the stream if its time is over at now.
-func (m *Store) expire(s *stream, now time.Time) {
-	m.tree.Lock()
-	defer m.tree.Unlock()
-	m.settle(s, now)
+// overdue reports whether settle has to run before s can be asked: its time is
+// over, or only forks whose time is over keep it. Its lock is held.
+func (m *Store) overdue(s *stream, now time.Time) bool {
+	return s.over(now) || s.state.Deleted && m.deadlines.due(now)
 }
 
-// settle is expire with tree held.
+func (m *Store) lockedOverdue(s *stream, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return m.overdue(s, now)
+}
+
+// settle ends whatever is due, and s if its time is over.
 func (m *Store) settle(s *stream, now time.Time) {
+	m.tree.Lock()
+	defer m.tree.Unlock()
+	m.settleLocked(s, now)
+}
+
+// settleLocked is settle with tree held.
+func (m *Store) settleLocked(s *stream, now time.Time) {
+	for {
+		due, _, _ := m.deadlines.next(now)
+		if due == nil {
+			break
+		}
+		m.expire(due, now)
+	}
+	m.expire(s, now)
+}
+
+// expire ends the stream if its time is over; if not, its deadline was renewed
+// and is entered again. tree is held.
+func (m *Store) expire(s *stream, now time.Time) {
 	s.mu.Lock()
 	if s.removed || !s.over(now) {
+		if !s.removed && !s.state.Deleted {
+			m.deadlines.add(s)
+		}
 		s.mu.Unlock()
 		return
 	}
@@ -107,10 +135,4 @@ func (s *stream) lockedRemoved() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.removed
-}
-
-func (s *stream) lockedOver(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.over(now)
 }

@@ -81,8 +81,8 @@ func (m *Store) lookup(name string) *stream {
 }
 
 // enter returns the named stream with its lock held, or why a client must not
-// use it at the time now. An expired stream is removed first, so that the answer
-// does not depend on how late the sweeper is.
+// use it at the time now. What has expired is removed first where it matters, so
+// that the answer does not depend on how late the sweeper is.
 func (m *Store) enter(name string, now time.Time) (*stream, error) {
 	for {
 		if m.closed.Load() {
@@ -97,7 +97,7 @@ func (m *Store) enter(name string, now time.Time) (*stream, error) {
 			s.mu.Unlock()
 			return nil, protocol.Available(nil, now)
 		}
-		if !s.over(now) {
+		if !m.overdue(s, now) {
 			if refusal := protocol.Available(&s.state, now); refusal != nil {
 				s.mu.Unlock()
 				return nil, refusal
@@ -105,7 +105,7 @@ func (m *Store) enter(name string, now time.Time) (*stream, error) {
 			return s, nil
 		}
 		s.mu.Unlock()
-		m.expire(s, now)
+		m.settle(s, now)
 	}
 }
 

@@ -22,19 +22,19 @@ func (m *Store) Create(_ context.Context, name string, r protocol.CreateRequest)
 		case over == nil:
 			return info, created, err
 		case r.Fork != nil:
-			m.settle(over, r.Now)
+			m.settleLocked(over, r.Now)
 		default:
-			m.expire(over, r.Now)
+			m.settle(over, r.Now)
 		}
 	}
 }
 
-// create is one try of Create. If it meets a stream whose time is over it
-// changes nothing and returns that stream. For a fork tree is held.
+// create is one try of Create. If it meets a stream that is overdue it changes
+// nothing and returns that stream. For a fork tree is held.
 func (m *Store) create(name string, r *protocol.CreateRequest) (info store.Info, created bool, over *stream, err error) {
 	var source *stream
 	if r.Fork != nil {
-		if source = m.lookup(r.Fork.Source); source != nil && source.lockedOver(r.Now) {
+		if source = m.lookup(r.Fork.Source); source != nil && m.lockedOverdue(source, r.Now) {
 			return info, false, source, nil
 		}
 	}
@@ -42,7 +42,7 @@ func (m *Store) create(name string, r *protocol.CreateRequest) (info store.Info,
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if existing := sh.streams[name]; existing != nil {
-		info, over, found, err := existing.confirm(r)
+		info, over, found, err := m.confirm(existing, r)
 		if found {
 			return info, false, over, err
 		}
@@ -59,13 +59,13 @@ func (m *Store) create(name string, r *protocol.CreateRequest) (info store.Info,
 
 // confirm answers a creation of a name at which s was found. found is false if
 // s has been removed since.
-func (s *stream) confirm(r *protocol.CreateRequest) (info store.Info, over *stream, found bool, err error) {
+func (m *Store) confirm(s *stream, r *protocol.CreateRequest) (info store.Info, over *stream, found bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.removed:
 		return info, nil, false, nil
-	case s.over(r.Now):
+	case m.overdue(s, r.Now):
 		return info, s, true, nil
 	}
 	if _, refusal := protocol.PlanCreate(&s.state, nil, r); refusal != nil {

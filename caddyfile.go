@@ -173,6 +173,9 @@ func (opts caddyfileOptions) unmarshal(d *caddyfile.Dispenser, check func() erro
 		if d.NextArg() {
 			return d.Errf("%s has a surplus argument %q; quote a value that contains spaces", name, d.Val())
 		}
+		if d.NextBlock(1) {
+			return d.Errf("%s takes no block", name)
+		}
 		if check == nil {
 			continue
 		}

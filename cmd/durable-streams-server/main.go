@@ -18,8 +18,9 @@ const program = "durable-streams-server"
 
 // gcPercent lets the heap grow to five times of what is live before it is
 // collected. Little is live here and most requests leave garbage, so that saves
-// about a fifth of the processor's time. Caddy sets a memory limit from the
-// container or the machine, above which the collector works harder instead.
+// about a fifth of the processor's time. The commands run and dev set a memory
+// limit from the container or the machine, near which the collector works harder
+// instead.
 const gcPercent = 400
 
 func main() {
@@ -27,5 +28,17 @@ func main() {
 		debug.SetGCPercent(gcPercent)
 	}
 	caddy.CustomBinaryName = program
+	if caddy.CustomVersion == "" {
+		// Caddy's version follows it.
+		caddy.CustomVersion = program + " " + version() + ", Caddy"
+	}
 	caddycmd.Main()
+}
+
+// version returns this module's version.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }

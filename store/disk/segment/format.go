@@ -1,0 +1,216 @@
+package segment
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-durable-streams/caddy-durable-streams/internal/vfs"
+	"github.com/caddy-durable-streams/caddy-durable-streams/store"
+)
+
+const (
+	magic      = "DSSEG001"
+	headerLen  = 64
+	trailerLen = 16
+	// BlockSize is the unit of the data's checksums, in bytes. Blocks are counted
+	// from the beginning of the file.
+	BlockSize = 16 << 10
+	frameSize = 64 << 10 // a frame is closed when it has grown to this
+
+	suffix    = ".seg"
+	tmpSuffix = ".tmp"
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	le         = binary.LittleEndian
+)
+
+// Info is a segment's footer: what it is and what it replaces.
+type Info struct {
+	// Number is the segment's identity in its folder.
+	Number uint64
+	// Checkpoint is the LSN up to which the checkpoint that wrote this segment
+	// covers the journal; 0 for a merge.
+	Checkpoint uint64
+	// Sequence numbers checkpoints and merges in the order in which they began.
+	Sequence uint64
+	// Part of Parts: a checkpoint or merge may need several segments, and counts
+	// only if all are there.
+	Part, Parts uint32
+	// Oldest and Newest are the range of checkpoints, by Sequence, whose entries
+	// are here. For a checkpoint's own segment both are its Sequence.
+	Oldest, Newest uint64
+	// Replaces names the segments that this one makes superfluous.
+	Replaces []uint64
+	// LastID is the greatest stream ID that the store had given out.
+	LastID uint64
+
+	Entries, Tombstones uint64
+	// DataEnd is where the data ends in the file, TableStart where the directory
+	// ends and the block table begins.
+	DataEnd, TableStart int64
+}
+
+// Extent is a range of one stream's bytes in a segment's data.
+type Extent struct {
+	Start  int64 // position in the stream
+	Offset int64 // position in the file
+	Len    int64
+}
+
+// Entry is what a segment's directory says of one stream.
+type Entry struct {
+	// Tombstone says that the stream with this ID was removed for good.
+	Tombstone bool
+	ID        uint64
+	// LSN is that of the last record that the entry includes.
+	LSN  uint64
+	Name string
+	// Meta is the stream's state in the engine's encoding.
+	Meta    []byte
+	Extents []Extent
+}
+
+// FileName returns a segment's path.
+func FileName(dir string, number uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%016x%s", number, suffix))
+}
+
+// List returns the numbers of the segments in dir in ascending order, and the
+// paths of leftovers of a crash.
+func List(fs vfs.FS, dir string) (numbers []uint64, leftovers []string, err error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, tmpSuffix) {
+			leftovers = append(leftovers, filepath.Join(dir, name))
+			continue
+		}
+		number, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 16, 64)
+		if err == nil && strings.HasSuffix(name, suffix) {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers, leftovers, nil
+}
+
+func corrupt(file string, offset int64, reason string) error {
+	return &store.CorruptionError{File: file, Offset: offset, Reason: reason}
+}
+
+func (i *Info) encode() []byte {
+	b := make([]byte, 0, 128)
+	for _, v := range []uint64{
+		i.Number, i.Checkpoint, i.Sequence, uint64(i.Part), uint64(i.Parts), i.Oldest, i.Newest, i.LastID,
+		i.Entries, i.Tombstones, uint64(i.DataEnd), uint64(i.TableStart), uint64(len(i.Replaces)),
+	} {
+		b = le.AppendUint64(b, v)
+	}
+	for _, n := range i.Replaces {
+		b = le.AppendUint64(b, n)
+	}
+	return b
+}
+
+func decodeInfo(b []byte) (Info, bool) {
+	const fixed = 13
+	if len(b) < 8*fixed || len(b)%8 != 0 {
+		return Info{}, false
+	}
+	var v [fixed]uint64
+	for i := range v {
+		v[i] = le.Uint64(b[8*i:])
+	}
+	i := Info{
+		Number: v[0], Checkpoint: v[1], Sequence: v[2], Part: uint32(v[3]), Parts: uint32(v[4]), Oldest: v[5], Newest: v[6],
+		LastID: v[7], Entries: v[8], Tombstones: v[9], DataEnd: int64(v[10]), TableStart: int64(v[11]),
+	}
+	b = b[8*fixed:]
+	if v[12] != uint64(len(b)/8) || i.DataEnd < headerLen || i.TableStart < i.DataEnd {
+		return Info{}, false
+	}
+	for ; len(b) > 0; b = b[8:] {
+		i.Replaces = append(i.Replaces, le.Uint64(b))
+	}
+	return i, true
+}
+
+func appendEntry(dst []byte, e *Entry) []byte {
+	body := make([]byte, 0, 64+len(e.Name)+len(e.Meta)+12*len(e.Extents))
+	kind := byte(0)
+	if e.Tombstone {
+		kind = 1
+	}
+	body = append(body, kind)
+	body = binary.AppendUvarint(body, e.ID)
+	body = binary.AppendUvarint(body, e.LSN)
+	body = binary.AppendUvarint(body, uint64(len(e.Name)))
+	body = append(body, e.Name...)
+	body = binary.AppendUvarint(body, uint64(len(e.Meta)))
+	body = append(body, e.Meta...)
+	body = binary.AppendUvarint(body, uint64(len(e.Extents)))
+	for _, x := range e.Extents {
+		body = binary.AppendUvarint(body, uint64(x.Start))
+		body = binary.AppendUvarint(body, uint64(x.Offset))
+		body = binary.AppendUvarint(body, uint64(x.Len))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(body)))
+	return append(dst, body...)
+}
+
+// decoder takes numbers and strings off the front of a slice. After a failure it
+// only returns zeros.
+type decoder struct {
+	b      []byte
+	failed bool
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.failed, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.failed, d.b = true, nil
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+// decodeEntry takes one entry off d.
+func decodeEntry(d *decoder) (e Entry, ok bool) {
+	b := decoder{b: d.bytes()}
+	if d.failed || len(b.b) == 0 {
+		return e, false
+	}
+	e.Tombstone = b.b[0] == 1
+	b.b = b.b[1:]
+	e.ID = b.uvarint()
+	e.LSN = b.uvarint()
+	e.Name = string(b.bytes())
+	e.Meta = b.bytes()
+	n := b.uvarint()
+	if b.failed || n > uint64(len(b.b)) {
+		return e, false
+	}
+	for range n {
+		e.Extents = append(e.Extents, Extent{Start: int64(b.uvarint()), Offset: int64(b.uvarint()), Len: int64(b.uvarint())})
+	}
+	return e, !b.failed && len(b.b) == 0
+}

@@ -12,15 +12,18 @@ type answer struct {
 	// They are the response's own: a middleware may change values in place, as
 	// Caddy's header directive does, and must not change other responses.
 	values []string
-	// bodyRead says that nothing of the request's body is left to come.
-	bodyRead bool
+	inline [commonHeaders]string // what values begins with
+	// bodyBound says that the request's body was read, at least in part, under a
+	// deadline that still holds.
+	bodyBound bool
 }
 
 // commonHeaders is how many headers most responses have.
 const commonHeaders = 10
 
 func newAnswer(h *Handler, w http.ResponseWriter, r *http.Request) *answer {
-	a := &answer{h: h, w: w, r: r, header: w.Header(), values: make([]string, 0, commonHeaders)}
+	a := &answer{h: h, w: w, r: r, header: w.Header()}
+	a.values = a.inline[:0]
 	a.setBase()
 	return a
 }

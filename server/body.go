@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,77 +22,42 @@ const (
 	maxIgnored = 64 * kib
 )
 
-// readBody reads the request's body, into dst's memory if it is large enough.
-// It refuses one that is too large before reading it if its length is known, and
-// one that stops arriving. Nothing of a body that ends early is returned.
+// readBody reads the request's body, into dst's memory as far as it suffices. It
+// refuses one that is too large, before reading it if its length is known, and
+// one that stops arriving. Of a body that ends early it returns nothing.
 func (h *Handler) readBody(a *answer, dst []byte) ([]byte, error) {
-	return h.readBodyUpTo(a, dst, h.cfg.MaxAppendSize)
-}
-
-// dropBody reads the body of a request that should have none: net/http notices
-// that a client has gone only once the body is read.
-func (h *Handler) dropBody(a *answer) error {
-	if a.r.ContentLength == 0 {
-		a.bodyRead = true
-		return nil
-	}
-	_, err := h.readBodyUpTo(a, nil, maxIgnored)
-	return err
-}
-
-func (h *Handler) readBodyUpTo(a *answer, dst []byte, limit int64) ([]byte, error) {
-	length := a.r.ContentLength
+	length, limit := a.r.ContentLength, h.cfg.MaxAppendSize
 	switch {
 	case length == 0:
-		a.bodyRead = true
 		return nil, nil
 	case length > limit:
 		return nil, tooLarge(limit)
-	case length < 0:
-		dst = growTo(dst, firstRead)
-	default:
+	case length > 0:
 		dst = growTo(dst, min(length, trustedLength))
+	default:
+		dst = growTo(dst, firstRead)
+		length = limit + 1 // one byte more than may come is room to notice it
 	}
-	control := http.NewResponseController(a.w)
-	for int64(len(dst)) != length {
-		if int64(len(dst)) > limit {
-			return nil, tooLarge(limit)
-		}
+	body := newBodyReader(a)
+	for int64(len(dst)) < length {
 		if len(dst) == cap(dst) {
-			dst = growTo(dst, grown(len(dst), length, limit))
+			dst = growTo(dst, min(2*int64(len(dst)), length))
 		}
-		// A rolling deadline. It needs no end: net/http lifts it when the body has
-		// been read, and where it is not lifted it concerns nothing but the body.
-		// A writer without deadlines leaves them to its server.
-		_ = control.SetReadDeadline(time.Now().Add(h.cfg.ReadTimeout))
-		n, err := a.r.Body.Read(dst[len(dst):cap(dst)])
+		n, err := body.Read(dst[len(dst):min(int64(cap(dst)), length)])
 		dst = dst[:len(dst)+n]
-		if err == io.EOF {
-			if length >= 0 && int64(len(dst)) != length {
-				err = io.ErrUnexpectedEOF
-			} else {
-				break
-			}
-		}
-		if err != nil {
-			return nil, h.bodyError(a, err)
+		switch {
+		case err == io.EOF && (a.r.ContentLength < 0 || int64(len(dst)) == length):
+			return dst, nil
+		case err == io.EOF:
+			return nil, errBodyEnded
+		case err != nil:
+			return nil, err
 		}
 	}
-	if int64(len(dst)) > limit {
+	if a.r.ContentLength < 0 {
 		return nil, tooLarge(limit)
 	}
-	a.bodyRead = true
 	return dst, nil
-}
-
-// grown returns the size of the buffer that follows one of n bytes: twice that,
-// but not more than can come. One byte past the limit is room enough to notice.
-func grown(n int, length, limit int64) int64 {
-	most := limit + 1
-	if length >= 0 {
-		most = length
-	}
-	return min(2*int64(n), most)
 }
 
 // growTo returns b with a capacity of at least size bytes.
@@ -102,18 +68,61 @@ func growTo(b []byte, size int64) []byte {
 	return append(make([]byte, 0, size), b...)
 }
 
-// bodyError says why a body could not be read.
-func (h *Handler) bodyError(a *answer, err error) error {
+// dropBody reads the body of a request that should have none: net/http notices
+// that a client has gone only once the body is read.
+func (h *Handler) dropBody(a *answer) error {
+	if a.r.ContentLength == 0 {
+		return nil
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(newBodyReader(a), maxIgnored+1))
+	if err == nil && n > maxIgnored {
+		return tooLarge(maxIgnored)
+	}
+	return err
+}
+
+// bodyReader reads a request's body under a rolling deadline. Its errors are
+// io.EOF, refusals, and that the client is gone.
+//
+// The deadline is never lifted here. net/http does so at the end of the body,
+// and where it does not (HTTP/2 and 3) the deadline concerns the body alone,
+// which has ended. After an error it bounds how long net/http drains the rest.
+type bodyReader struct {
+	a       *answer
+	control *http.ResponseController
+}
+
+func newBodyReader(a *answer) *bodyReader {
+	a.bodyBound = true
+	return &bodyReader{a, http.NewResponseController(a.w)}
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	timeout := b.a.h.cfg.ReadTimeout
+	// A writer that has no deadlines leaves them to its server.
+	_ = b.control.SetReadDeadline(time.Now().Add(timeout))
+	n, err := b.a.r.Body.Read(p)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return tooLarge(tooLong.Limit) // a middleware's limit
+		return n, tooLarge(tooLong.Limit) // a middleware's limit
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &protocol.Refusal{
+		return n, &protocol.Refusal{
 			Code:   protocol.BodyTimeout,
-			Detail: fmt.Sprintf("nothing of the body arrived for %s; nothing was stored", h.cfg.ReadTimeout),
+			Detail: fmt.Sprintf("nothing of the body arrived for %s, so nothing was stored; send it again", timeout),
 		}
 	}
-	return &protocol.Refusal{Code: protocol.Malformed, Detail: "the body ended before its length or is not well-formed; nothing was stored"}
+	if b.a.r.Context().Err() != nil {
+		return n, context.Cause(b.a.r.Context())
+	}
+	return n, errBodyEnded
+}
+
+var errBodyEnded = &protocol.Refusal{
+	Code:   protocol.Malformed,
+	Detail: "the body ended before its length or is not well framed, so nothing was stored; send it again",
 }
 
 func tooLarge(limit int64) *protocol.Refusal {
@@ -123,10 +132,10 @@ func tooLarge(limit int64) *protocol.Refusal {
 	}
 }
 
-// boundBody limits how long an answer waits for a body that was not read:
-// net/http drains it first, and does so without a limit of its own.
+// boundBody limits how long a refusal waits for a body that nobody read: net/http
+// drains it first, and has no limit of its own for that.
 func (a *answer) boundBody() {
-	if a.bodyRead || a.r.ContentLength == 0 {
+	if a.bodyBound || a.r.ContentLength == 0 {
 		return
 	}
 	_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(a.h.cfg.ReadTimeout))

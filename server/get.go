@@ -91,10 +91,6 @@ func (b *chunkBody) begin() error {
 		return nil
 	}
 	b.begun = true
-	return b.open()
-}
-
-func (b *chunkBody) open() error {
 	b.out.begin()
 	if !b.isJSON {
 		return nil

@@ -45,9 +45,7 @@ const minWait = 10 * time.Millisecond
 // watch stays until it fires; a backlog costs no new one for each piece.
 func (h *Handler) live(a *answer, name string, from protocol.Offset, mode liveMode) error {
 	watch := watcher{store: h.store, name: name}
-	defer watch.stop()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	defer watch.close()
 	var id uint64
 	for {
 		watch.start()
@@ -65,21 +63,20 @@ func (h *Handler) live(a *answer, name string, from protocol.Offset, mode liveMo
 		}
 		from = next
 		for then == wait {
-			timer.Reset(h.untilDue(mode, info))
-			switch watch.wait(a.r.Context(), timer.C, h.ending) {
+			switch watch.wait(a.r.Context(), h.untilDue(mode, info), h.ending) {
 			case changed:
 				watch.stop()
 				then = more
 			case gone:
 				return mode.lost(context.Cause(a.r.Context()))
-			case timeUp:
-				if at := info.Expiry.At; !at.IsZero() && !h.cfg.Now().Before(at) {
-					then = more // the store says that the stream is over
-					break
-				}
-				then = mode.lapse(false, watch.fired())
 			case ending:
 				then = mode.lapse(true, watch.fired())
+			case timeUp:
+				if h.isOver(info) {
+					then = more // and hear so from the store
+				} else {
+					then = mode.lapse(false, watch.fired())
+				}
 			}
 		}
 		if then == done {
@@ -112,58 +109,9 @@ func (h *Handler) untilDue(mode liveMode, info store.Info) time.Duration {
 	return max(d, minWait)
 }
 
-// watcher is a reader's watch on a stream.
-type watcher struct {
-	store   store.Store
-	name    string
-	changed <-chan struct{}
-	release func()
-}
-
-// start begins a watch unless one is there already.
-func (w *watcher) start() {
-	if w.release == nil {
-		w.changed, w.release = w.store.Watch(w.name)
-	}
-}
-
-// stop ends the watch if there is one.
-func (w *watcher) stop() {
-	if w.release != nil {
-		w.release()
-		w.changed, w.release = nil, nil
-	}
-}
-
-// fired reports whether the stream has changed since the watch began.
-func (w *watcher) fired() bool {
-	select {
-	case <-w.changed:
-		return true
-	default:
-		return false
-	}
-}
-
-// event is why a reader stopped waiting.
-type event uint8
-
-const (
-	changed event = iota // the stream
-	gone                 // the client
-	timeUp
-	ending // of all live answers
-)
-
-func (w *watcher) wait(ctx context.Context, timer <-chan time.Time, end <-chan struct{}) event {
-	select {
-	case <-w.changed:
-		return changed
-	case <-ctx.Done():
-		return gone
-	case <-timer:
-		return timeUp
-	case <-end:
-		return ending
-	}
+// isOver reports whether the stream has come to its absolute end. A sliding one
+// does not come while somebody watches (§5.1).
+func (h *Handler) isOver(info store.Info) bool {
+	at := info.Expiry.At
+	return !at.IsZero() && !h.cfg.Now().Before(at)
 }

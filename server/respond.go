@@ -164,7 +164,7 @@ func (a *answer) fail(err error) error {
 		a.refuse(refusal)
 		return nil
 	}
-	if a.r.Context().Err() != nil {
+	if a.r.Context().Err() != nil && !errors.Is(err, store.ErrUnknownOutcome) {
 		a.w.WriteHeader(statusClientClosedRequest)
 		return nil
 	}

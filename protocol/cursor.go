@@ -19,7 +19,7 @@ const (
 // it is the client's plus a random step, so that no client sees a cursor twice
 // and no cache answers it for ever. random returns a number in [0, n).
 func Cursor(client string, now time.Time, random func(n int) int) string {
-	current := (now.Unix() - cursorEpoch) / cursorInterval
+	current := max(0, now.Unix()-cursorEpoch) / cursorInterval // a clock not yet set counts as the epoch
 	if c, ok := parseDigits(client); ok && c >= current && c < maxCursor {
 		jitter := 1 + random(maxCursorJitter)
 		current = c + int64((jitter+cursorInterval-1)/cursorInterval)

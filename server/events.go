@@ -104,7 +104,7 @@ func (e *encoded) fill(h *Handler, chunk *store.Chunk, enc protocol.SSEEncoding)
 		UpToDate: e.key.atTail && whole,
 		Closed:   e.key.atTail && whole && e.key.closed,
 	}
-	e.cursor = protocol.Cursor("", h.cfg.Now(), h.cfg.Rand)
+	e.cursor = h.defaultCursor()
 	if cut > 0 {
 		h.counters.sseEncodings.Add(1)
 		e.whole = make([]byte, 0, eventSize(cut, enc))
@@ -116,6 +116,9 @@ func (e *encoded) fill(h *Handler, chunk *store.Chunk, enc protocol.SSEEncoding)
 	e.whole = protocol.AppendSSEControl(e.whole, control)
 	e.data = e.whole[:n:n]
 }
+
+// defaultCursor returns the present cursor for clients that have none (§10.1).
+func (h *Handler) defaultCursor() string { return protocol.Cursor("", h.cfg.Now(), h.cfg.Rand) }
 
 // eventSize guesses how long an event with n bytes of a stream gets.
 func eventSize(n int, enc protocol.SSEEncoding) int {

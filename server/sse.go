@@ -70,10 +70,9 @@ func (s *sse) begin() {
 	s.cursor = protocol.Cursor(s.req.Cursor, s.a.h.cfg.Now(), s.a.h.cfg.Rand)
 }
 
-// advance moves the cursor to the present one, unless a client's own was ahead
-// of that.
-func (s *sse) advance() {
-	now := protocol.Cursor("", s.a.h.cfg.Now(), s.a.h.cfg.Rand)
+// advance moves the cursor on to now, a default cursor, unless it is ahead of
+// that: a client's own may have been.
+func (s *sse) advance(now string) {
 	if len(now) > len(s.cursor) || len(now) == len(s.cursor) && now > s.cursor {
 		s.cursor = now
 	}
@@ -84,7 +83,7 @@ var sseBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 1*kib)) 
 
 // send writes an event's data and its control event in one piece.
 func (s *sse) send(e *encoded) {
-	s.advance()
+	s.advance(e.cursor) // as old as the change that it tells of
 	s.control = e.control
 	s.a.h.counters.sseEvents.Add(1)
 	if s.cursor == e.cursor || e.control.Closed {
@@ -121,7 +120,7 @@ func (s *sse) patience() time.Duration {
 func (s *sse) lapse(ending, changed bool) step {
 	switch {
 	case ending:
-		s.advance()
+		s.advance(s.a.h.defaultCursor())
 		control := s.control
 		control.Cursor = s.cursor
 		control.UpToDate = control.UpToDate && !changed

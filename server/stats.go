@@ -13,7 +13,7 @@ type Stats struct {
 	LongPollReaders, SSEReaders int64
 	// LongPollWaits counts the long-polls that found nothing at first.
 	LongPollWaits int64
-	// SSEEvents counts the data and control events sent.
+	// SSEEvents counts the events sent. Data and its control event are one.
 	SSEEvents int64
 	// SSEEncodings counts the data events encoded; the others were shared.
 	SSEEncodings int64

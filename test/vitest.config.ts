@@ -39,7 +39,7 @@ export default defineConfig({
             name: `client-${engine}`,
             include: ["client/**/*.test.ts"],
             env: { ENGINE: engine },
-            testTimeout: 60_000,
+            testTimeout: 40_000,
           },
         })),
     ],

@@ -17,11 +17,17 @@ export function restartBetweenTests(server: { readonly current: Server }): void 
   let sinceRestart = 0;
   let restarts = 0;
   let gate: Promise<void> | undefined;
+  let down: unknown;
 
   const restart = async (): Promise<void> => {
     const signal = restarts % 2 === 0 ? "SIGKILL" : "SIGTERM";
     const before = await ledger.read();
-    await server.current.restart(signal);
+    try {
+      await server.current.restart(signal);
+    } catch (error) {
+      down = error;
+      throw error;
+    }
     restarts++;
     expect(await ledger.read(), `streams after ${signal}`).toEqual(before);
     ledger.settle();
@@ -30,6 +36,7 @@ export function restartBetweenTests(server: { readonly current: Server }): void 
   beforeEach(async () => {
     while (gate) await gate.catch(() => {}); // Its own test reports the failure.
     running++;
+    if (down) throw new Error("the server did not come back from an earlier restart", { cause: down });
   });
   afterEach(async () => {
     running--;

@@ -57,9 +57,11 @@ export interface Server {
   start(): Promise<void>;
   /** Ends the server with the signal, and starts it again. */
   restart(signal: "SIGTERM" | "SIGKILL"): Promise<void>;
+  /** Throws, with the log, when the server ended without being told to. */
+  assertAlive(): void;
   /** The size of the log in bytes, to be handed to logSince later. */
   logSize(): number;
-  /** What the server logged since logSize returned from (its last 8 kB). */
+  /** What the server logged since logSize returned from (its last 4 kB). */
   logSince(from: number): string;
   /** Stops the server; removes its folder, or keeps it for a look. */
   dispose(options: { keep: boolean }): Promise<void>;
@@ -94,6 +96,7 @@ class ExternalServer implements Server {
   kill = this.refuse;
   start = this.refuse;
   restart = this.refuse;
+  assertAlive(): void {}
   logSize(): number {
     return 0;
   }
@@ -113,6 +116,7 @@ class ChildServer implements Server {
   private ended?: Promise<string>;
   /** Whether the process should be alive: between start() and stop() or kill(). */
   private wanted = false;
+  private how = "";
 
   constructor(
     private readonly binary: string,
@@ -173,6 +177,7 @@ ${this.baseUrl} {
     this.ended = new Promise((done) => {
       const finish = (how: string) => {
         exit = how;
+        this.how = how;
         this.child = undefined;
         this.guard?.kill("SIGKILL");
         this.guard = undefined;
@@ -211,7 +216,7 @@ ${this.baseUrl} {
   }
 
   async stop(): Promise<void> {
-    this.throwIfDead();
+    this.assertAlive();
     this.wanted = false;
     const { child, ended } = this;
     if (!child || !ended) return;
@@ -229,16 +234,15 @@ ${this.baseUrl} {
   }
 
   async kill(): Promise<void> {
-    this.throwIfDead();
+    this.assertAlive();
     this.wanted = false;
     this.killNow();
     await this.ended;
   }
 
-  private throwIfDead(): void {
+  assertAlive(): void {
     if (!this.wanted || this.child) return;
-    this.wanted = false;
-    throw withLog(new Error("the server ended by itself"), this.logSince(0));
+    throw withLog(new Error(`the server ended by itself: ${this.how}`), this.logSince(0));
   }
 
   private killNow = (): void => {
@@ -256,7 +260,7 @@ ${this.baseUrl} {
 
   logSince(from: number): string {
     const text = readFileSync(this.logPath).subarray(from);
-    return text.subarray(Math.max(0, text.length - 8192)).toString("utf8");
+    return text.subarray(Math.max(0, text.length - 4096)).toString("utf8");
   }
 
   async dispose({ keep }: { keep: boolean }): Promise<void> {

@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 export async function until<T>(
   what: string | (() => string),
   probe: () => T | Promise<T>,
-  deadlineMs = 20_000,
+  deadlineMs = 10_000,
   everyMs = 5,
 ): Promise<NonNullable<T>> {
   const end = Date.now() + deadlineMs;

@@ -4,6 +4,9 @@ import { type Server, engine, launch } from "./launcher.ts";
 /** Whether tests may stop and start the server and find their data again. */
 export const durable = engine === "disk" || engine === "disk-restart";
 
+/** Whether it is our server: tests of what the protocol leaves open need it. */
+export const ours = engine !== "external";
+
 /**
  * Registers hooks that run one server for the calling test file, and print
  * what it logged during a test that failed. The returned object is usable from
@@ -19,6 +22,7 @@ export function useServer(): { readonly current: Server } {
   });
   beforeEach(({ task }) => {
     logAt.set(task.id, server?.logSize() ?? 0);
+    server?.assertAlive(); // Else each test to come waits for its time limit.
   });
   afterEach(({ task }) => {
     if (task.result?.state !== "fail") return;

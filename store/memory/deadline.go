@@ -26,8 +26,8 @@ type deadline struct {
 	stream *stream
 }
 
-// add enters a stream under its present deadline, if it has one. The caller
-// holds the stream's lock, or has not published it yet.
+// add enters a stream under its deadline, if it has one. Nobody else has seen
+// the stream yet.
 func (d *deadlines) add(s *stream) {
 	at, ok := s.state.Expiry.Deadline(s.state.Accessed)
 	if !ok {
@@ -35,9 +35,6 @@ func (d *deadlines) add(s *stream) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s.heapIndex != 0 {
-		return
-	}
 	heap.Push(&d.heap, deadline{at: at, stream: s})
 	if d.heap[0].stream != s {
 		return
@@ -45,6 +42,21 @@ func (d *deadlines) add(s *stream) {
 	select {
 	case d.earlier <- struct{}{}:
 	default:
+	}
+}
+
+// renew moves a stream's entry to its present deadline; one that has ended needs
+// none. The stream's lock is held.
+func (d *deadlines) renew(s *stream) {
+	if s.removed || s.state.Deleted {
+		d.remove(s)
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.heapIndex != 0 {
+		d.heap[s.heapIndex-1].at, _ = s.state.Expiry.Deadline(s.state.Accessed)
+		heap.Fix(&d.heap, s.heapIndex-1)
 	}
 }
 
@@ -56,8 +68,8 @@ func (d *deadlines) remove(s *stream) {
 	}
 }
 
-// next takes out a stream whose entry is due at now. If there is none it returns
-// how long to wait for one; ok is false if there are no entries at all.
+// next returns a stream whose entry is due at now. If there is none it returns how
+// long to wait for one; ok is false if there are no entries at all.
 func (d *deadlines) next(now time.Time) (due *stream, wait time.Duration, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -68,7 +80,6 @@ func (d *deadlines) next(now time.Time) (due *stream, wait time.Duration, ok boo
 	if wait := first.at.Sub(now); wait > 0 {
 		return nil, wait, true
 	}
-	heap.Pop(&d.heap)
 	return first.stream, 0, true
 }
 
@@ -84,18 +95,17 @@ func (d *deadlines) due(now time.Time) bool {
 func (m *Store) sweep() {
 	defer close(m.swept)
 	for {
-		var nap <-chan time.Time
-		s, wait, ok := m.deadlines.next(m.now())
-		switch {
-		case s != nil:
-			m.tree.Lock()
-			m.expire(s, m.now())
-			m.tree.Unlock()
-		case ok:
-			nap = time.After(min(wait, maxNap))
-		}
+		now := m.now()
+		s, wait, ok := m.deadlines.next(now)
 		if s != nil && !m.closed.Load() {
+			m.tree.Lock()
+			m.expire(s, now)
+			m.tree.Unlock()
 			continue
+		}
+		var nap <-chan time.Time
+		if ok {
+			nap = time.After(min(wait, maxNap))
 		}
 		select {
 		case <-m.done:

@@ -73,9 +73,7 @@ func (m *Store) settleLocked(s *stream, now time.Time) {
 func (m *Store) expire(s *stream, now time.Time) {
 	s.mu.Lock()
 	if s.removed || !s.over(now) {
-		if !s.removed && !s.state.Deleted {
-			m.deadlines.add(s)
-		}
+		m.deadlines.renew(s)
 		s.mu.Unlock()
 		return
 	}
@@ -98,29 +96,27 @@ func (s *stream) end(d protocol.Deletion) {
 
 // unlink takes a stream that has ended out of the deadlines, and if it was
 // removed out of the store: it releases its source, which may have waited for
-// that, and so on up the chain. tree is held.
-func (m *Store) unlink(s *stream) {
-	for {
-		m.deadlines.remove(s)
-		if !s.lockedRemoved() {
-			return
-		}
+// that, and so on up the chain. The deadline goes last: as long as it is there,
+// whoever meets one of the sources knows that it is overdue. tree is held.
+func (m *Store) unlink(ended *stream) {
+	defer m.deadlines.remove(ended)
+	for s := ended; s.lockedRemoved(); s = s.source {
 		sh := m.shard(s.name)
 		sh.mu.Lock()
 		if sh.streams[s.name] == s {
 			delete(sh.streams, s.name)
 		}
 		sh.mu.Unlock()
-		if s.source == nil || !s.source.release() {
+		if s.source == nil {
 			return
 		}
-		s = s.source
+		s.source.release()
 	}
 }
 
-// release tells a source that one of its forks is gone, and reports whether it
-// is removed therefore.
-func (s *stream) release() (removed bool) {
+// release tells a source that one of its forks is gone, and removes it if
+// nothing else holds it.
+func (s *stream) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	purge := protocol.PlanRelease(&s.state)
@@ -128,7 +124,6 @@ func (s *stream) release() (removed bool) {
 	if purge {
 		s.end(protocol.Deletion{})
 	}
-	return purge
 }
 
 func (s *stream) lockedRemoved() bool {

@@ -141,6 +141,30 @@ var expiryTests = []test{
 		f.woken(changed) // though nobody asks for the stream
 		f.gone("s", protocol.NotFound)
 	}},
+	{"allWatchersLearnOfExpiry", func(f *fixture) {
+		const n = 40
+		var watched []<-chan struct{}
+		for i := range n {
+			name := time.Duration(i).String()
+			end := f.clock.Now().Add(time.Duration(1+i*7%5) * second)
+			f.create(name, lasting(protocol.Expiry{At: end}, ""))
+			changed, stop := f.store.Watch(name)
+			defer stop()
+			watched = append(watched, changed)
+		}
+		f.clock.advance(3 * second)
+		for i, changed := range watched {
+			if i*7%5 < 3 {
+				f.woken(changed)
+			} else if isClosed(changed) {
+				f.Errorf("watcher %d was woken too early", i)
+			}
+		}
+		f.clock.advance(2 * second)
+		for _, changed := range watched {
+			f.woken(changed)
+		}
+	}},
 	{"watchFindsNoExpiredStream", func(f *fixture) {
 		f.create("s", lasting(ttl(10), ""))
 		f.clock.advance(10 * second)
@@ -234,6 +258,9 @@ func expiryWatched(f *fixture) {
 	f.append("s", text, "x")
 	f.woken(changed) // which does not end the watch: stop does
 	f.clock.advance(time.Hour)
+	if names := f.listAll("", 10); len(names) != 1 {
+		f.Fatalf("List returned %q", names)
+	}
 	f.head("s")
 	stop1()
 	f.clock.advance(time.Hour)

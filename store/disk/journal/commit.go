@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxBatch bounds the bytes of one batch, unless a single record is larger:
-	// what is behind it must not wait for all of them.
+	// what is behind it must not wait for all of them. A file is a bound too.
 	maxBatch = 4 << 20
 	// gatherYields is how often the committer lets others run before it takes a
 	// batch, while the batch still grows. Measured: with cheap syncs it lifts
@@ -139,6 +139,7 @@ func (c *committer) commit() error {
 // cut returns how many of the gathered records make the next batch, and the
 // batch's size in bytes with its header, 0 if they are all barriers.
 func (c *committer) cut() (n int, size int64) {
+	most := min(maxBatch, c.j.opts.FileSize-dataStart)
 	for _, p := range c.rest {
 		add := int64(0)
 		if !p.barrier {
@@ -147,7 +148,7 @@ func (c *committer) cut() (n int, size int64) {
 				add += batchHeader
 			}
 		}
-		if size > 0 && size+add > maxBatch {
+		if size > 0 && size+add > most {
 			break
 		}
 		size += add
@@ -159,12 +160,10 @@ func (c *committer) cut() (n int, size int64) {
 // write writes c.batch, in a new file if the current one has no room for it.
 func (c *committer) write(size int64) error {
 	j := c.j
-	if !j.files.fits(align(size)) {
-		waste, err := c.rotate()
-		if err != nil {
+	if !j.files.current.fits(align(size)) {
+		if err := c.rotate(); err != nil {
 			return err
 		}
-		j.space.take(waste)
 	}
 	f := j.files.current
 	c.buf = append(c.buf[:0], make([]byte, batchHeader)...)
@@ -201,22 +200,22 @@ func (c *committer) write(size int64) error {
 	return nil
 }
 
-// rotate goes on to the next file. It returns how many bytes stay unused in the
-// old one.
-func (c *committer) rotate() (waste int64, err error) {
+// rotate goes on to the next file.
+func (c *committer) rotate() error {
 	if c.dirty {
 		// The new file's header vouches for the old file's end.
 		if err := c.sync(); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	waste, err = c.j.files.rotate(c.j.opts.FileSize)
+	room, err := c.j.files.rotate()
 	if err != nil {
-		return 0, fmt.Errorf("begin journal file: %w", err)
+		return fmt.Errorf("begin journal file: %w", err)
 	}
 	c.dirty = true
-	c.j.space.changed()
-	return waste, nil
+	c.j.space.give(room)
+	c.j.space.wantMore()
+	return nil
 }
 
 func (c *committer) sync() error {
@@ -249,7 +248,7 @@ func (c *committer) fail(err error) {
 	j := c.j
 	j.setFailure(err)
 	j.opts.Logger.Error("journal failed; writes are refused until the store is opened again", "error", err)
-	j.space.close()
+	j.stopTaking()
 	j.mu.Lock()
 	c.rest = append(c.rest, j.queue...)
 	j.queue = nil

@@ -14,14 +14,14 @@
 //	1024  batches, each aligned to 8 bytes
 //
 //	header  magic u32 | version u32 | sequence u64 | salt u64 | first LSN u64 |
-//	        previous end u64 | previous last LSN u64 | CRC32C u32
-//	batch   magic u32 | CRC32C u32 | length u32 | count u32 | first LSN u64 |
+//	        previous end u64 | previous last LSN u64 | size u64 | CRC32C u32
+//	batch   mark u32 | CRC32C u32 | length u32 | count u32 | first LSN u64 |
 //	        synced u64 | records: (length u32 | bytes)…
 //
-// All numbers are little endian. A batch's checksum starts from the salt, a
-// random number drawn for each use of a file, and covers all that follows it.
-// What an earlier use left behind can therefore not be mistaken for a batch, nor
-// can bytes that a client stores.
+// All numbers are little endian. The salt is a random number drawn for each use
+// of a file. A batch's mark is a part of it, and its checksum starts from it and
+// covers all that follows. What an earlier use left behind can therefore not be
+// mistaken for a batch, nor can bytes that a client stores.
 //
 // # Proof of the end
 //
@@ -38,6 +38,14 @@
 // With [Options.SyncInterval] batches are acknowledged before their sync; each
 // says how far the file had been synced when it was written ("synced"), which is
 // what the proof then rests on.
+//
+// # Opening
+//
+// What can be read is not yet what is on the disk: the process before may have
+// been killed between write and sync, or its sync may have failed. So opening
+// writes what has no proof of a sync again, with the same bytes, and syncs it,
+// before anybody builds on it. Then the last file is gone on with at its end. So
+// restarts need no space and add no files.
 //
 // # Failure
 //

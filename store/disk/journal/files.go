@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/internal/vfs"
 	"github.com/caddy-durable-streams/caddy-durable-streams/store"
@@ -12,6 +13,8 @@ import (
 
 const (
 	suffix = ".wal"
+	// minFileSize is the least Options.FileSize.
+	minFileSize = 16 << 10
 	// keptSpares is how many empty files wait for their use: one to go on with at
 	// once, one that is being made.
 	keptSpares = 2
@@ -22,10 +25,18 @@ const (
 type logFile struct {
 	file   vfs.File
 	header header
+	size   int64
 	end    int64 // where the next batch goes
 	synced int64 // below here everything is synced
 	last   uint64
+	stale  bool // intact batches that do not count follow end
 }
+
+func (f *logFile) fits(n int64) bool { return f.end+n <= f.size }
+
+// free returns how many bytes of batches the file still takes. A file's size
+// need not be a multiple of the alignment.
+func (f *logFile) free() int64 { return max(f.size-f.end, 0) }
 
 // files are the files of the folder: one current, those before it that are still
 // needed, and empty ones. current is used by the committer alone, the rest is
@@ -33,12 +44,15 @@ type logFile struct {
 type files struct {
 	fs      vfs.FS
 	dir     string
+	size    int64 // of new files and of spares
 	current *logFile
+	// stop ends the making of a spare: who closes the journal waits for it.
+	stop atomic.Bool
 
 	mu     sync.Mutex
 	sealed []*logFile // oldest first
-	spares []vfs.File
-	number uint64 // of the next file's name
+	spares []vfs.File // of the right size, and so on stable storage with their names
+	number uint64     // of the next file's name
 	closed bool
 }
 
@@ -48,66 +62,64 @@ func (f *files) count() int {
 	return len(f.sealed) + len(f.spares) + 1
 }
 
-// fits reports whether n bytes fit into the current file.
-func (f *files) fits(n int64) bool {
-	if f.current == nil {
-		return false
-	}
-	size, err := f.current.file.Size()
-	return err == nil && f.current.end+n <= size
+// room returns how many bytes of batches the current file and the spares take.
+func (f *files) room() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.current.free() + int64(len(f.spares))*(f.size-dataStart)
 }
 
-// rotate makes a spare file the current one. It returns how many bytes of the
-// old one stay unused. Nothing is synced: the header reaches the disk together
+// rotate makes a spare file the current one. It returns by how much that changes
+// the room: what is unused in the old file is lost, and a file had to be made if
+// no spare was there. Nothing is synced: the header reaches the disk together
 // with the first batch, before which nobody relies on it.
-func (f *files) rotate(size int64) (waste int64, err error) {
-	next, err := f.takeSpare(size)
+func (f *files) rotate() (room int64, err error) {
+	next, made, err := f.takeSpare()
 	if err != nil {
 		return 0, err
 	}
-	h := header{sequence: 1, salt: newSalt(), first: 1}
 	old := f.current
-	if old != nil {
-		h.sequence = old.header.sequence + 1
-		h.first = old.last + 1
-		h.prevEnd, h.prevLast = uint64(old.end), old.last
-		waste = size - old.end
-	}
-	if err := f.begin(next, h); err != nil {
+	err = f.begin(next, header{
+		sequence: old.header.sequence + 1, first: old.last + 1,
+		prevEnd: uint64(old.end), prevLast: old.last,
+	})
+	if err != nil {
 		return 0, err
 	}
-	if old != nil {
-		f.mu.Lock()
-		f.sealed = append(f.sealed, old)
-		f.mu.Unlock()
-	}
-	return waste, nil
+	f.mu.Lock()
+	f.sealed = append(f.sealed, old)
+	f.mu.Unlock()
+	return made - old.free(), nil
 }
 
-// begin makes file the current one, with the given header.
+// begin makes file, of the right size, the current one. Version, salt and size
+// are filled into the header. file is closed if that fails.
 func (f *files) begin(file vfs.File, h header) error {
+	h.version, h.salt, h.size = fileVersion, newSalt(), uint64(f.size)
 	if _, err := file.WriteAt(h.encode(), 0); err != nil {
-		return err
+		return errors.Join(err, file.Close())
 	}
-	f.current = &logFile{file: file, header: h, end: dataStart, synced: dataStart, last: h.first - 1}
+	f.current = &logFile{file: file, header: h, size: f.size, end: dataStart, synced: dataStart, last: h.first - 1}
 	return nil
 }
 
-// takeSpare returns an empty file, made now if none is ready.
-func (f *files) takeSpare(size int64) (vfs.File, error) {
+// takeSpare returns an empty file. If none is ready one is made now, and made is
+// the room that it adds.
+func (f *files) takeSpare() (file vfs.File, made int64, err error) {
 	f.mu.Lock()
 	if n := len(f.spares); n > 0 {
-		spare := f.spares[n-1]
+		file = f.spares[n-1]
 		f.spares = f.spares[:n-1]
 		f.mu.Unlock()
-		return spare, nil
+		return file, 0, nil
 	}
 	f.mu.Unlock()
-	return f.make(size)
+	file, err = f.make(nil)
+	return file, f.size - dataStart, err
 }
 
-// make creates a file filled with zeros.
-func (f *files) make(size int64) (vfs.File, error) {
+// make creates a file filled with zeros, unless stop is set meanwhile.
+func (f *files) make(stop *atomic.Bool) (vfs.File, error) {
 	f.mu.Lock()
 	name := filepath.Join(f.dir, fmt.Sprintf("%016x%s", f.number, suffix))
 	f.number++
@@ -116,7 +128,7 @@ func (f *files) make(size int64) (vfs.File, error) {
 	if err != nil {
 		return nil, spaceError(err)
 	}
-	err = fill(file, size)
+	err = fill(file, 0, f.size, stop)
 	if err == nil {
 		err = file.Sync()
 	}
@@ -129,10 +141,15 @@ func (f *files) make(size int64) (vfs.File, error) {
 	return file, nil
 }
 
-func fill(file vfs.File, size int64) error {
-	zeros := make([]byte, min(size, zeroPiece))
-	for off := int64(0); off < size; off += int64(len(zeros)) {
-		if _, err := file.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off); err != nil {
+// fill writes zeros from position off up to end, and fails with store.ErrClosed
+// once stop, which may be nil, is set.
+func fill(file vfs.File, off, end int64, stop *atomic.Bool) error {
+	zeros := make([]byte, max(min(end-off, zeroPiece), 0))
+	for ; off < end; off += int64(len(zeros)) {
+		if stop != nil && stop.Load() {
+			return store.ErrClosed
+		}
+		if _, err := file.WriteAt(zeros[:min(int64(len(zeros)), end-off)], off); err != nil {
 			return err
 		}
 	}
@@ -146,26 +163,43 @@ func spaceError(err error) error {
 	return err
 }
 
-// addSpare makes one more empty file if fewer than wanted wait. It returns the
-// room that this adds.
-func (f *files) addSpare(size int64) (room int64, err error) {
+// addSpare makes one more empty file if fewer than wanted wait, and if it leaves
+// minFree bytes on the disk. It returns the room that this adds.
+func (f *files) addSpare(minFree int64) (room int64, err error) {
 	f.mu.Lock()
 	enough := len(f.spares) >= keptSpares-1
 	f.mu.Unlock()
 	if enough {
 		return 0, nil
 	}
-	file, err := f.make(size)
+	if err := f.hasSpace(minFree); err != nil {
+		return 0, err
+	}
+	file, err := f.make(&f.stop)
 	if err != nil {
 		return 0, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
-		return 0, file.Close()
-	}
 	f.spares = append(f.spares, file)
-	return size - dataStart, nil
+	return f.size - dataStart, nil
+}
+
+// hasSpace fails if a new file would leave less than minFree bytes. Finding that
+// out by filling the disk would take from everybody else the last bytes, again
+// with every attempt.
+func (f *files) hasSpace(minFree int64) error {
+	free, err := f.fs.FreeSpace(f.dir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if need := uint64(f.size) + uint64(max(minFree, 0)); free < need {
+		return fmt.Errorf("%w: a new journal file needs %d bytes, %d are free", store.ErrNoSpace, need, free)
+	}
+	return nil
 }
 
 // release makes spares of the sealed files whose records are all at or below
@@ -174,15 +208,14 @@ func (f *files) release(lsn uint64) (room int64) {
 	f.mu.Lock()
 	var remove []vfs.File
 	for len(f.sealed) > 0 && f.sealed[0].last <= lsn && !f.closed {
-		file := f.sealed[0].file
+		old := f.sealed[0]
 		f.sealed = f.sealed[1:]
-		size, err := file.Size()
-		if err != nil || len(f.spares) >= keptSpares {
-			remove = append(remove, file)
+		if old.size != f.size || len(f.spares) >= keptSpares {
+			remove = append(remove, old.file)
 			continue
 		}
-		f.spares = append(f.spares, file)
-		room += size - dataStart
+		f.spares = append(f.spares, old.file)
+		room += f.size - dataStart
 	}
 	f.mu.Unlock()
 	for _, file := range remove {
@@ -212,19 +245,18 @@ func (f *files) close() error {
 
 // makeFiles keeps a spare file ready until the journal is closed or has failed.
 func (j *Journal) makeFiles() {
+	defer close(j.filesMade)
+	failing := false
 	for range j.space.want {
-		s := &j.space
-		s.mu.Lock()
-		closed := s.closed
-		s.mu.Unlock()
-		if closed {
+		if j.files.stop.Load() {
 			return
 		}
-		room, err := j.files.addSpare(j.opts.FileSize)
-		if err != nil {
+		room, err := j.files.addSpare(j.opts.MinFree)
+		if err != nil && !failing && !j.files.stop.Load() {
 			j.opts.Logger.Warn("no new journal file; appends are refused once the present ones are full", "error", err)
 		}
-		s.give(room)
-		s.setErr(err)
+		failing = err != nil
+		j.space.give(room)
+		j.space.setErr(err)
 	}
 }

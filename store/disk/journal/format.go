@@ -8,7 +8,6 @@ import (
 
 const (
 	fileMagic   = 0x314a5344 // "DSJ1"
-	batchMagic  = 0x31425344 // "DSB1"
 	fileVersion = 1
 
 	headerLen   = 60
@@ -23,8 +22,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // header begins a file.
 type header struct {
+	version  uint32
 	sequence uint64
 	salt     uint64
+	size     uint64 // of the file in bytes
 	first    uint64 // LSN of the first record
 	// prevEnd is where the batches of the file with the sequence before end, and
 	// prevLast the LSN of its last record. 0 in the first file of a log.
@@ -36,13 +37,14 @@ func (h header) encode() []byte {
 	b := make([]byte, dataStart)
 	le := binary.LittleEndian
 	le.PutUint32(b[0:], fileMagic)
-	le.PutUint32(b[4:], fileVersion)
+	le.PutUint32(b[4:], h.version)
 	le.PutUint64(b[8:], h.sequence)
 	le.PutUint64(b[16:], h.salt)
 	le.PutUint64(b[24:], h.first)
 	le.PutUint64(b[32:], h.prevEnd)
 	le.PutUint64(b[40:], h.prevLast)
-	le.PutUint32(b[48:], crc32.Checksum(b[:48], castagnoli))
+	le.PutUint64(b[48:], h.size)
+	le.PutUint32(b[56:], crc32.Checksum(b[:56], castagnoli))
 	copy(b[headerCopy:], b[:headerLen])
 	return b
 }
@@ -56,13 +58,12 @@ func decodeHeader(b []byte) (header, bool) {
 		}
 		c := b[at : at+headerLen]
 		le := binary.LittleEndian
-		if le.Uint32(c) != fileMagic || le.Uint32(c[4:]) != fileVersion ||
-			le.Uint32(c[48:]) != crc32.Checksum(c[:48], castagnoli) {
+		if le.Uint32(c) != fileMagic || le.Uint32(c[56:]) != crc32.Checksum(c[:56], castagnoli) {
 			continue
 		}
 		return header{
-			sequence: le.Uint64(c[8:]), salt: le.Uint64(c[16:]), first: le.Uint64(c[24:]),
-			prevEnd: le.Uint64(c[32:]), prevLast: le.Uint64(c[40:]),
+			version: le.Uint32(c[4:]), sequence: le.Uint64(c[8:]), salt: le.Uint64(c[16:]), first: le.Uint64(c[24:]),
+			prevEnd: le.Uint64(c[32:]), prevLast: le.Uint64(c[40:]), size: le.Uint64(c[48:]),
 		}, true
 	}
 	return header{}, false
@@ -73,12 +74,18 @@ type batch struct {
 	length uint32 // of the records with their prefixes
 	count  uint32
 	first  uint64 // LSN of the first record
-	synced uint64 // position in the file below which everything was synced
+	synced uint64 // position in the file below which everything was synced, its header too from dataStart+1 on
 }
 
 // newSalt draws a salt. Clients never learn it, so they cannot store bytes that
 // pass for a batch.
 func newSalt() uint64 { return rand.Uint64() }
+
+// mark is the number that each batch of a file begins with. It is a part of the
+// salt, and not the same in every file, so that a search for batches computes no
+// checksum over what only looks like one: else stored bytes that look like many
+// long batches would make opening take hours.
+func mark(salt uint64) uint32 { return uint32(salt>>32) | 1 }
 
 func align(n int64) int64 { return (n + alignment - 1) &^ (alignment - 1) }
 
@@ -93,7 +100,7 @@ func checksum(salt uint64, b []byte) uint32 {
 // follow.
 func (b batch) seal(buf []byte, salt uint64) {
 	le := binary.LittleEndian
-	le.PutUint32(buf[0:], batchMagic)
+	le.PutUint32(buf[0:], mark(salt))
 	le.PutUint32(buf[8:], b.length)
 	le.PutUint32(buf[12:], b.count)
 	le.PutUint64(buf[16:], b.first)
@@ -105,11 +112,11 @@ func (b batch) seal(buf []byte, salt uint64) {
 // the file, and its records. ok is false if there is no intact batch.
 func decodeBatch(b []byte, salt uint64) (h batch, records []byte, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < batchHeader || le.Uint32(b) != batchMagic {
+	if len(b) < batchHeader || le.Uint32(b) != mark(salt) {
 		return batch{}, nil, false
 	}
 	h = batch{length: le.Uint32(b[8:]), count: le.Uint32(b[12:]), first: le.Uint64(b[16:]), synced: le.Uint64(b[24:])}
-	if int64(h.length) > int64(len(b)-batchHeader) || int64(h.count)*recordLen > int64(h.length) {
+	if int64(h.length) > int64(len(b)-batchHeader) || h.count == 0 || int64(h.count)*recordLen > int64(h.length) {
 		return batch{}, nil, false
 	}
 	end := batchHeader + int(h.length)
@@ -120,9 +127,9 @@ func decodeBatch(b []byte, salt uint64) (h batch, records []byte, ok bool) {
 }
 
 // tornBatch returns the header at the beginning of b, whatever its checksum.
-func tornBatch(b []byte) (batch, bool) {
+func tornBatch(b []byte, salt uint64) (batch, bool) {
 	le := binary.LittleEndian
-	if len(b) < batchHeader || le.Uint32(b) != batchMagic {
+	if len(b) < batchHeader || le.Uint32(b) != mark(salt) {
 		return batch{}, false
 	}
 	return batch{length: le.Uint32(b[8:]), count: le.Uint32(b[12:]), first: le.Uint64(b[16:])}, true

@@ -14,9 +14,12 @@ import (
 
 // Options of a journal.
 type Options struct {
-	// FileSize is the size of each file in bytes. A record may take up to about
-	// half of it.
+	// FileSize is the size of each file in bytes, at least 16 KiB. A record may
+	// take up to about half of it; see [MaxRecord].
 	FileSize int64
+	// MinFree is how many bytes a new file must leave free on the disk. Below it
+	// Reserve fails with store.ErrNoSpace once the present files are full.
+	MinFree int64
 	// SyncInterval, if positive, lets batches be acknowledged when they are
 	// written; they are synced this often. 0 syncs every batch.
 	SyncInterval time.Duration
@@ -69,7 +72,8 @@ type Journal struct {
 	space   space
 	files   files
 
-	done chan struct{} // closed when the committer has ended
+	done      chan struct{} // closed when the committer has ended
+	filesMade chan struct{} // closed when makeFiles has ended
 	stats
 }
 
@@ -128,6 +132,10 @@ func (j *Journal) Submit(p *Pending, r Reservation) error {
 	size := len(p.Head) + len(p.Body)
 	p.barrier = size == 0
 	p.charge = r.charge
+	if !p.barrier && charge(int64(size)) > r.charge {
+		j.space.give(r.charge)
+		return fmt.Errorf("record of %d bytes exceeds its reservation", size)
+	}
 	j.mu.Lock()
 	if err := j.refusal(); err != nil {
 		j.mu.Unlock()
@@ -158,7 +166,7 @@ func (j *Journal) kick() {
 // only such records are used again.
 func (j *Journal) Release(lsn uint64) {
 	j.space.give(j.files.release(lsn))
-	j.space.changed()
+	j.space.wantMore()
 }
 
 // Close commits what was taken in, syncs, and closes the files.
@@ -171,10 +179,19 @@ func (j *Journal) Close() error {
 	}
 	j.closed = true
 	j.mu.Unlock()
-	j.space.close()
+	j.stopTaking()
 	j.kick()
 	<-j.done
+	// Else it could touch, or remove, a file that the next Open has found.
+	<-j.filesMade
 	return errors.Join(j.failed(), j.files.close())
+}
+
+// stopTaking ends waiting for room and the making of files. The reason stands
+// in closed or failure already.
+func (j *Journal) stopTaking() {
+	j.files.stop.Store(true)
+	j.space.close()
 }
 
 func (j *Journal) failed() error {

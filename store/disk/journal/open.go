@@ -20,9 +20,13 @@ import (
 // record is valid during the call only. after must not be less than what
 // Release was last called with.
 //
-// Nothing that is needed is changed: if replay fails or damage is found, the
-// folder is as it was.
+// What was replayed is on stable storage when Open returns. If replay fails or
+// damage is found, the folder is as it was. A full disk does not keep a log from
+// being opened, unless it is a new one.
 func Open(fs vfs.FS, dir string, opts Options, after uint64, replay func(lsn uint64, record []byte) error) (*Journal, error) {
+	if opts.FileSize < minFileSize {
+		return nil, fmt.Errorf("journal files of %d bytes are too small, the least is %d", opts.FileSize, minFileSize)
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -31,9 +35,9 @@ func Open(fs vfs.FS, dir string, opts Options, after uint64, replay func(lsn uin
 	}
 	j := &Journal{
 		fs: fs, dir: dir, opts: opts,
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
-		space: space{more: make(chan struct{}), want: make(chan struct{}, 1)},
-		files: files{fs: fs, dir: dir},
+		wake: make(chan struct{}, 1), done: make(chan struct{}), filesMade: make(chan struct{}),
+		space: newSpace(opts.FileSize),
+		files: files{fs: fs, dir: dir, size: opts.FileSize},
 	}
 	j.interval.Store(int64(opts.SyncInterval))
 	if err := j.recover(after, replay); err != nil {
@@ -52,56 +56,73 @@ func makeDir(fs vfs.FS, dir string) error {
 	return fs.SyncDir(filepath.Dir(dir))
 }
 
-// recover reads the folder and begins a new file.
+// recover replays the folder and chooses the file to go on with.
 func (j *Journal) recover(after uint64, replay func(lsn uint64, record []byte) error) error {
-	chain, err := j.load()
+	chain, blank, err := j.load()
+	j.files.sealed = slices.Concat(chain, blank) // closed if recovery fails
 	if err != nil {
 		return err
 	}
-	needed := j.needed(chain, after)
+	first := firstNeeded(chain, after)
+	needed := chain[first:]
 	if len(needed) > 0 && needed[0].header.first > after+1 {
 		return &store.CorruptionError{
 			File: needed[0].file.Name(), Offset: 0,
 			Reason: fmt.Sprintf("the journal begins with record %d, but %d is needed: an earlier file is missing", needed[0].header.first, after+1),
 		}
 	}
+	var content []byte // of the last file
 	for i, f := range needed {
 		var next *logFile
 		if i+1 < len(needed) {
 			next = needed[i+1]
 		}
-		if err := j.scan(f, next, after, replay); err != nil {
+		if content, err = j.scan(f, next, after, replay); err != nil {
 			return err
 		}
 	}
-	h := header{sequence: 1, salt: newSalt(), first: after + 1}
-	if n := len(needed); n > 0 {
-		last := needed[n-1]
-		h.sequence = last.header.sequence + 1
-		h.first = max(last.last, after) + 1
-		h.prevEnd, h.prevLast = uint64(last.end), last.last
-	} else if n := len(chain); n > 0 {
-		h.sequence = chain[n-1].header.sequence + 1
+
+	// All is well: from here on the folder may change.
+	j.files.sealed = needed
+	for _, f := range blank {
+		// It may be a file that was still being made: its header must not be
+		// durable before its size is.
+		if err := f.file.Sync(); err != nil {
+			return err
+		}
 	}
-	file, err := j.files.takeSpare(j.opts.FileSize)
+	for _, f := range slices.Concat(chain[:first], blank) {
+		j.reuse(f)
+	}
+	switch n := len(needed); {
+	case n == 0:
+		err = j.begin(header{sequence: 1, first: after + 1})
+	case needed[n-1].last < after:
+		err = j.beginAfter(needed[n-1], after)
+	default:
+		err = j.resume(needed[n-1], content)
+	}
 	if err != nil {
 		return err
 	}
-	if err := j.files.begin(file, h); err != nil {
-		return errors.Join(err, file.Close())
+	// A process that was killed may have left files whose names, and removals
+	// that, no power loss has respected yet.
+	if err := j.fs.SyncDir(j.dir); err != nil {
+		return err
 	}
-	j.last = h.first - 1
+	j.last = j.files.current.last
 	j.durable.Store(j.last)
-	j.space.room = j.opts.FileSize - dataStart + int64(len(j.files.spares))*(j.opts.FileSize-dataStart)
+	j.space.room = j.files.room()
 	return nil
 }
 
 // load opens all files of the folder. Those with a header make the chain, in the
-// order of their sequence; the others are spares.
-func (j *Journal) load() (chain []*logFile, err error) {
+// order of their sequence; the others have never been used. What it returns is
+// open also if it fails.
+func (j *Journal) load() (chain, blank []*logFile, err error) {
 	names, err := j.fs.List(j.dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, name := range names {
 		number, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 16, 64)
@@ -111,136 +132,133 @@ func (j *Journal) load() (chain []*logFile, err error) {
 		j.files.number = max(j.files.number, number+1)
 		file, err := j.fs.OpenReadWrite(filepath.Join(j.dir, name))
 		if err != nil {
-			return nil, err
+			return chain, blank, err
 		}
-		head := make([]byte, dataStart)
-		if _, err := file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-			return nil, errors.Join(err, file.Close())
-		}
-		if h, ok := decodeHeader(head); ok {
-			f := &logFile{file: file, header: h, end: dataStart, last: h.first - 1}
+		f := &logFile{file: file}
+		used, err := f.load()
+		if used {
 			chain = append(chain, f)
-			j.files.sealed = append(j.files.sealed, f) // closed with the rest on failure
-			continue
+		} else {
+			blank = append(blank, f)
 		}
-		if err := j.reuse(file); err != nil {
-			return nil, err
+		if err != nil {
+			return chain, blank, err
 		}
 	}
 	slices.SortFunc(chain, func(a, b *logFile) int { return cmp.Compare(a.header.sequence, b.header.sequence) })
-	return chain, nil
+	return chain, blank, nil
 }
 
-// reuse keeps a file that holds nothing as a spare, if it has the right size.
-func (j *Journal) reuse(file vfs.File) error {
-	size, err := file.Size()
-	if err == nil && size == j.opts.FileSize && len(j.files.spares) < keptSpares {
-		j.files.spares = append(j.files.spares, file)
-		return nil
+// load reads the file's header. used is false if there is none.
+func (f *logFile) load() (used bool, err error) {
+	if f.size, err = f.file.Size(); err != nil {
+		return false, err
 	}
-	return errors.Join(err, file.Close(), j.fs.Remove(file.Name()))
+	head := make([]byte, dataStart)
+	if _, err := f.file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, fmt.Errorf("read journal: %w", err)
+	}
+	h, ok := decodeHeader(head)
+	switch {
+	case !ok && !zero(head):
+		// A crash leaves zeros, or one intact copy. So this file was in use, and
+		// may hold what nobody would miss before it is too late.
+		return false, damage(f, 0, "neither copy of the header matches its checksum")
+	case !ok:
+		return false, nil
+	case h.version != fileVersion:
+		return false, fmt.Errorf("journal file %s has format %d, this program knows %d only", f.file.Name(), h.version, fileVersion)
+	}
+	if uint64(f.size) < h.size {
+		return true, damage(f, f.size, fmt.Sprintf("the file ends here and should have %d bytes", h.size))
+	}
+	f.header, f.end, f.synced, f.last = h, dataStart, dataStart, h.first-1
+	return true, nil
 }
 
-// needed returns the end of the chain that may hold records after the LSN after,
-// and makes spares of the other files.
-func (j *Journal) needed(chain []*logFile, after uint64) []*logFile {
-	first := 0
+func zero(b []byte) bool {
+	return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
+}
+
+// firstNeeded returns the index of the first file that may hold records after
+// the LSN after; of the last file if none does.
+func firstNeeded(chain []*logFile, after uint64) int {
 	for i := len(chain) - 1; i > 0; i-- {
 		if chain[i].header.prevLast <= after || chain[i].header.first <= after+1 {
-			first = i
-			break
+			return i
 		}
 	}
-	j.files.sealed = chain[first:]
-	for _, f := range chain[:first] {
-		// An obsolete file's header stays valid until the file is used again; it
-		// is as obsolete at the next start.
-		if err := j.reuse(f.file); err != nil {
-			j.opts.Logger.Warn("obsolete journal file not removed", "file", f.file.Name(), "error", err)
-		}
-	}
-	return j.files.sealed
+	return 0
 }
 
-// scan reads one file's batches and replays their records. next is the file
-// after it, nil if there is none.
-func (j *Journal) scan(f, next *logFile, after uint64, replay func(lsn uint64, record []byte) error) error {
-	if next != nil && next.header.sequence != f.header.sequence+1 {
-		return damage(f, 0, fmt.Sprintf("the journal file after it, with sequence %d, is missing", f.header.sequence+1))
+// reuse keeps a file that holds nothing that is needed as a spare, if it has the
+// right size and is not one too many.
+func (j *Journal) reuse(f *logFile) {
+	if f.size == j.files.size && len(j.files.spares) < keptSpares {
+		// Its header stays valid until the file is used again, and says that the
+		// file is obsolete at the next start too.
+		j.files.spares = append(j.files.spares, f.file)
+		return
 	}
-	content, err := readAll(f.file)
+	if err := errors.Join(f.file.Close(), j.fs.Remove(f.file.Name())); err != nil {
+		j.opts.Logger.Warn("obsolete journal file not removed", "file", f.file.Name(), "error", err)
+	}
+}
+
+// begin starts a new file.
+func (j *Journal) begin(h header) error {
+	file, _, err := j.files.takeSpare()
 	if err != nil {
-		return fmt.Errorf("read journal: %w", err)
+		return err
 	}
-	for {
-		if next != nil && f.end == int64(next.header.prevEnd) {
-			break
+	return j.files.begin(file, h)
+}
+
+// beginAfter starts a new file that leaves a gap between the log's last record
+// and the next one: the caller has what is missing, and all that the log holds
+// is obsolete.
+func (j *Journal) beginAfter(last *logFile, after uint64) error {
+	for _, f := range j.files.sealed {
+		j.reuse(f)
+	}
+	j.files.sealed = nil
+	err := j.begin(header{
+		sequence: last.header.sequence + 1, first: after + 1,
+		prevEnd: uint64(last.end), prevLast: last.last,
+	})
+	if err != nil {
+		return err
+	}
+	// The file may have been the last one of the log. If the first batch reached
+	// the disk before the header did, it would look like damage there.
+	return j.files.current.file.Sync()
+}
+
+// resume goes on in the last file, whose content was read. What the log cannot
+// prove to have been synced is written again, with the same bytes: another
+// process may have written it and not have come to the sync, or the sync may
+// have failed and would not be made good by another.
+func (j *Journal) resume(f *logFile, content []byte) error {
+	from := f.synced
+	if from == dataStart {
+		copy(content, f.header.encode())
+		from = 0
+	}
+	end := min(f.end, f.size)
+	if _, err := f.file.WriteAt(content[from:end], from); err != nil {
+		return fmt.Errorf("secure journal: %w", err)
+	}
+	if f.stale {
+		// They must not follow a batch that will be written over the first of them.
+		if err := fill(f.file, f.end, f.size, nil); err != nil {
+			return fmt.Errorf("clear journal: %w", err)
 		}
-		h, records, ok := decodeBatch(content[min(f.end, int64(len(content))):], f.header.salt)
-		if !ok || h.first != f.last+1 {
-			break
-		}
-		wellFormed, err := eachRecord(h, records, func(lsn uint64, record []byte) error {
-			if lsn <= after {
-				return nil
-			}
-			return replay(lsn, record)
-		})
-		if err != nil {
-			return err
-		}
-		if !wellFormed {
-			return damage(f, f.end, "the records of a batch do not fill it")
-		}
-		f.last += uint64(h.count)
-		f.end += align(batchHeader + int64(h.length))
+	}
+	if err := f.file.Sync(); err != nil {
+		return fmt.Errorf("secure journal: %w", err)
 	}
 	f.synced = f.end
-	if next != nil {
-		if f.end != int64(next.header.prevEnd) || f.last != next.header.prevLast {
-			return damage(f, f.end, fmt.Sprintf("record %d should follow here, as the next file proves", f.last+1))
-		}
-		return nil
-	}
-	return j.checkEnd(f, content)
-}
-
-// checkEnd tells the torn last write of a crash from damage.
-func (j *Journal) checkEnd(f *logFile, content []byte) error {
-	if f.end >= int64(len(content)) {
-		return nil
-	}
-	rest := content[f.end:]
-	for at := alignment; at+batchHeader <= len(rest); at += alignment {
-		h, _, ok := decodeBatch(rest[at:], f.header.salt)
-		if ok && h.first > f.last {
-			if int64(h.synced) > f.end {
-				return damage(f, f.end, fmt.Sprintf("record %d should follow here, as the intact batch at byte %d proves", f.last+1, f.end+int64(at)))
-			}
-			j.opts.Logger.Warn("journal ends in batches that were not synced; dropped",
-				"file", f.file.Name(), "offset", f.end, "lsn", f.last+1)
-			return nil
-		}
-	}
-	if h, torn := tornBatch(rest); torn && h.first == f.last+1 {
-		j.opts.Logger.Warn("journal ends in a torn batch, which was never acknowledged; dropped",
-			"file", f.file.Name(), "offset", f.end, "bytes", batchHeader+int64(h.length), "records", h.count, "lsn", h.first)
-	}
+	j.files.current = f
+	j.files.sealed = j.files.sealed[:len(j.files.sealed)-1]
 	return nil
-}
-
-func readAll(file vfs.File) ([]byte, error) {
-	size, err := file.Size()
-	if err != nil {
-		return nil, err
-	}
-	content := make([]byte, size)
-	if _, err := file.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return content, nil
-}
-
-func damage(f *logFile, offset int64, reason string) error {
-	return &store.CorruptionError{File: f.file.Name(), Offset: offset, Reason: reason}
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"sync"
-
-	"github.com/caddy-durable-streams/caddy-durable-streams/store"
 )
 
-// floor is kept back for records that must also pass on a full disk, because
-// they give space back: deletions.
-const floor = 1 << 20
+// maxFloor is how much is kept back, at most, for records that must also pass on
+// a full disk, because they give space back: deletions.
+const maxFloor = 1 << 20
 
 // Reservation is room for one record in files that exist already, so that a
 // full disk is noticed before a record is taken in and never after.
@@ -19,7 +17,14 @@ type Reservation struct{ charge int64 }
 // space counts the bytes that may still be reserved. A record is charged twice
 // its size: a batch that does not fit the rest of a file leaves less than itself
 // unused there.
+//
+// Room and the charges of records that are not written yet together are never
+// more than what the current file and the spares still take. So there always is
+// a spare when the committer needs one.
 type space struct {
+	floor int64
+	most  int64 // the greatest charge: what a single file can always serve
+
 	mu      sync.Mutex
 	room    int64
 	err     error         // why no more files can be made, if so
@@ -29,42 +34,51 @@ type space struct {
 	want    chan struct{} // wakes the goroutine that makes files
 }
 
-func charge(size int) int64 {
-	return 2 * (align(int64(size)) + batchHeader + 2*alignment)
+func newSpace(fileSize int64) space {
+	usable := fileSize - dataStart
+	floor := min(maxFloor, usable/8)
+	return space{
+		floor: floor, most: usable - floor,
+		more: make(chan struct{}), want: make(chan struct{}, 1),
+	}
+}
+
+func charge(size int64) int64 {
+	return 2 * (align(size) + batchHeader + 2*alignment)
+}
+
+// MaxRecord returns the size of the largest record, in bytes, that a journal with
+// this Options.FileSize takes: a little less than half a file.
+func MaxRecord(fileSize int64) int64 {
+	s := newSpace(fileSize)
+	return s.most/2/alignment*alignment - batchHeader - 2*alignment
 }
 
 // Reserve takes room for a record of size bytes. It waits while files are being
-// made, and fails with store.ErrNoSpace if the disk is full, with ctx's error if
-// that ends first. urgent records may use the last room there is.
+// made or others' records written, and fails with store.ErrNoSpace if the disk
+// is full, with store.ErrUnavailable or store.ErrClosed if the journal has failed
+// or was closed, with ctx's error if that ends first. urgent records may use the
+// last room there is. Who holds a reservation must not wait for another.
 func (j *Journal) Reserve(ctx context.Context, size int, urgent bool) (Reservation, error) {
 	s := &j.space
-	c := charge(size)
-	keep := int64(floor)
+	c := charge(int64(size))
+	if c > s.most {
+		return Reservation{}, fmt.Errorf("record of %d bytes exceeds the journal's limit of %d", size, MaxRecord(j.opts.FileSize))
+	}
+	keep := s.floor
 	if urgent {
 		keep = 0
 	}
-	if c+floor > 2*(j.opts.FileSize-dataStart) {
-		return Reservation{}, fmt.Errorf("record of %d bytes exceeds the journal's file size", size)
-	}
 	s.mu.Lock()
-	for s.room < c+keep {
-		switch {
-		case s.closed:
-			s.mu.Unlock()
-			if err := j.Err(); err != nil {
-				return Reservation{}, err
-			}
-			return Reservation{}, store.ErrClosed
-		case s.err != nil:
-			err := s.err
-			s.mu.Unlock()
-			s.wantMore()
-			return Reservation{}, err
+	defer s.mu.Unlock()
+	for !s.closed && s.room < c+keep {
+		s.wantMore()
+		if s.err != nil {
+			return Reservation{}, s.err
 		}
 		more := s.more
 		s.waiting++
 		s.mu.Unlock()
-		s.wantMore()
 		select {
 		case <-more:
 		case <-ctx.Done():
@@ -72,41 +86,46 @@ func (j *Journal) Reserve(ctx context.Context, size int, urgent bool) (Reservati
 		s.mu.Lock()
 		s.waiting--
 		if ctx.Err() != nil {
-			s.mu.Unlock()
 			return Reservation{}, ctx.Err()
 		}
 	}
+	if s.closed {
+		return Reservation{}, j.Err()
+	}
 	s.room -= c
-	s.mu.Unlock()
 	return Reservation{charge: c}, nil
 }
 
 // Cancel gives a reservation back unused.
 func (j *Journal) Cancel(r Reservation) { j.space.give(r.charge) }
 
+// give adds to the room, or takes away what is negative.
 func (s *space) give(n int64) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.room += n
 	if n > 0 && s.waiting > 0 {
 		s.broadcast()
 	}
-	s.mu.Unlock()
 }
 
-func (s *space) take(n int64) { s.give(-n) }
-
+// setErr says whether more files can be made. It wakes nobody if that is not
+// news, or those who wait for others' records would ask again at once, for ever.
 func (s *space) setErr(err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if (err == nil) != (s.err == nil) {
+		s.broadcast()
+	}
 	s.err = err
-	s.broadcast()
-	s.mu.Unlock()
 }
 
+// close lets nobody wait any more. Before it, the journal's Err has a reason.
 func (s *space) close() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
 	s.broadcast()
-	s.mu.Unlock()
 	s.wantMore()
 }
 
@@ -116,9 +135,7 @@ func (s *space) broadcast() {
 	s.more = make(chan struct{})
 }
 
-// changed asks for another look at whether files are needed.
-func (s *space) changed() { s.wantMore() }
-
+// wantMore asks for a look at whether files are needed.
 func (s *space) wantMore() {
 	select {
 	case s.want <- struct{}{}:

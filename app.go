@@ -84,8 +84,11 @@ func (a *App) add(h *Handler, storage Storage, log *slog.Logger) (*lease, error)
 	} else if err := sameOptions(a.leases[i].storage, storage); err != nil {
 		return nil, err
 	}
+	l := a.leases[i]
+	l.maxAppendSize = max(l.maxAppendSize, h.MaxAppendSize)
+	l.whenOpen = append(l.whenOpen, h.serveFrom)
 	a.handlers = append(a.handlers, h)
-	return a.leases[i], nil
+	return l, nil
 }
 
 // sameOptions says so if two modules that mean the same store differ.

@@ -3,6 +3,7 @@ package durablestreams_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,8 +36,17 @@ func TestMain(m *testing.M) {
 	}
 	// A connection that stays open may be closed by a reload just when it is used.
 	http.DefaultTransport.(*http.Transport).DisableKeepAlives = true
-	os.Exit(m.Run())
+	var err error
+	if caddyHome, err = os.MkdirTemp("", "durable-streams-test-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(caddyHome) // Caddy may be writing to it still.
+	os.Exit(code)
 }
+
+// caddyHome is where Caddy keeps what is its own.
+var caddyHome string
 
 var lastName atomic.Int64
 
@@ -53,14 +64,14 @@ func quietLogging() *caddy.Logging {
 // instance is the Caddy in this process. There can be one at a time.
 type instance struct {
 	t *testing.T
-	// addr is where sites may listen.
-	addr, log string
+	// addr is where the site listens.
+	scheme, addr, log string
 	// global are further lines of the global options.
 	global string
 }
 
 func newInstance(t *testing.T) *instance {
-	c := &instance{t: t, addr: freeAddr(t), log: filepath.Join(t.TempDir(), "caddy.log")}
+	c := &instance{t: t, scheme: "http", addr: freeAddr(t), log: filepath.Join(t.TempDir(), "caddy.log")}
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
@@ -86,16 +97,17 @@ func (c *instance) caddyfile(site string) string {
 	admin off
 	persist_config off
 	auto_https off
+	storage file_system %s
 	log {
 		output file %s
 		level DEBUG
 	}
 	%s
 }
-http://%s {
+%s://%s {
 	%s
 }
-`, c.log, c.global, c.addr, site)
+`, caddyHome, c.log, c.global, c.scheme, c.addr, site)
 }
 
 // load runs the site, in place of the one before.
@@ -115,7 +127,7 @@ func (c *instance) tryLoad(site string) error {
 	return caddy.Load(config, true)
 }
 
-func (c *instance) url(path string) string { return "http://" + c.addr + path }
+func (c *instance) url(path string) string { return c.scheme + "://" + c.addr + path }
 
 func (c *instance) logged() string {
 	data, err := os.ReadFile(c.log)
@@ -157,7 +169,7 @@ func send(t *testing.T, client *http.Client, method, url, body string, lines hea
 }
 
 // open sends a request and leaves the response's body to the caller. It tries
-// again when there is no response: around a reload, the kernel gives connections
+// again when the connection was reset: around a reload, the kernel gives connections
 // to the socket of the old server too, and resets those that were not accepted
 // when that socket is closed.
 func open(t *testing.T, client *http.Client, method, url, body string, lines header) *http.Response {
@@ -167,7 +179,7 @@ func open(t *testing.T, client *http.Client, method, url, body string, lines hea
 		if err == nil {
 			return res
 		}
-		if time.Now().After(deadline) || t.Context().Err() != nil {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) || time.Now().After(deadline) {
 			t.Fatalf("%s %s: %v", method, url, err)
 		}
 	}

@@ -2,7 +2,6 @@ package durablestreams
 
 import (
 	"fmt"
-	"log/slog"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -113,12 +112,12 @@ func (o *DiskOptions) used() string {
 func (d *Disk) StoreKey() string { return d.DataDir }
 
 // OpenStore opens the folder, and recovers what a crash left of it.
-func (d *Disk) OpenStore(logger *slog.Logger) (store.Store, error) {
+func (d *Disk) OpenStore(opts StoreOptions) (store.Store, error) {
 	return nil, fmt.Errorf("opening %s: the disk engine is not built in", d.DataDir)
 }
 
 // ReconfigureStore applies the options that can change while the folder is open.
-func (d *Disk) ReconfigureStore(st store.Store) error {
+func (d *Disk) ReconfigureStore(st store.Store, opts StoreOptions) error {
 	return nil
 }
 

@@ -64,22 +64,22 @@ func (e *testEngine) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (e *testEngine) StoreKey() string { return e.Key }
 
-func (e *testEngine) OpenStore(logger *slog.Logger) (store.Store, error) {
+func (e *testEngine) OpenStore(opts durablestreams.StoreOptions) (store.Store, error) {
 	if e.Mode == failOpen {
 		return nil, fmt.Errorf("opening %s: %w", e.Key, errTestEngine)
 	}
-	st := &testStore{Store: memory.New(memory.Options{}), key: e.Key, log: logger.With("store", e.Key)}
-	st.apply(e.Mode)
+	st := &testStore{Store: memory.New(memory.Options{}), key: e.Key, log: opts.Logger.With("store", e.Key)}
+	st.apply(e.Mode, opts)
 	testStores.Store(e.Key, st)
 	st.log.Info("opened")
 	return st, nil
 }
 
-func (e *testEngine) ReconfigureStore(st store.Store) error {
+func (e *testEngine) ReconfigureStore(st store.Store, opts durablestreams.StoreOptions) error {
 	if e.Mode == failLive {
 		return fmt.Errorf("mode cannot become %s while %s is open", e.Mode, e.Key)
 	}
-	st.(*testStore).apply(e.Mode)
+	st.(*testStore).apply(e.Mode, opts)
 	return nil
 }
 
@@ -92,14 +92,15 @@ type testStore struct {
 	key string
 	log *slog.Logger
 
-	mu   sync.Mutex
-	mode string
+	mu            sync.Mutex
+	mode          string
+	maxAppendSize durablestreams.Size
 }
 
-func (s *testStore) apply(mode string) {
+func (s *testStore) apply(mode string, opts durablestreams.StoreOptions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mode = mode
+	s.mode, s.maxAppendSize = mode, opts.MaxAppendSize
 	s.log.Info("reconfigured", "mode", mode)
 }
 

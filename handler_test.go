@@ -2,6 +2,7 @@ package durablestreams_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -105,6 +106,23 @@ func TestHandler_encode(t *testing.T) {
 	}
 }
 
+func TestHandler_forwardAuth(t *testing.T) {
+	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer good" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer auth.Close()
+	c := start(t, "forward_auth "+auth.Listener.Addr().String()+" {\n\turi /auth\n}\ndurable_streams")
+	url := c.url("/v1/stream/" + name())
+	status(t, http.StatusUnauthorized, "PUT", url, "one")
+	status(t, http.StatusCreated, "PUT", url, "one", "Authorization: Bearer good")
+	if got := status(t, http.StatusOK, "GET", url+"?offset=-1&live=long-poll", "", "Authorization: Bearer good").body; got != "one" {
+		t.Errorf("an authorized reader got %q", got)
+	}
+	status(t, http.StatusUnauthorized, "GET", url, "", "Authorization: Bearer bad")
+}
+
 func TestHandler_twoBlocksShareAStore(t *testing.T) {
 	c := start(t, "durable_streams /v1/stream/*\nhandle_path /s/* {\n\tdurable_streams\n}\n"+
 		"handle_path /other/* {\n\tdurable_streams {\n\t\tstorage memory {\n\t\t\tname other\n\t\t}\n\t}\n}")
@@ -127,10 +145,16 @@ func TestHandler_locationBehindProxies(t *testing.T) {
 		{"another is trusted", "servers {\n\ttrusted_proxies static 192.0.2.0/24\n}", forwarded, ""},
 		{"trusted", "servers {\n\ttrusted_proxies static 127.0.0.0/8\n}", forwarded, "https://streams.example.com"},
 		{"trusted, no headers", "servers {\n\ttrusted_proxies static 127.0.0.0/8\n}", nil, ""},
-		{"trusted, a chain", "servers {\n\ttrusted_proxies static 127.0.0.0/8\n}",
-			[]string{"X-Forwarded-Proto: https, http", "X-Forwarded-Host: a.example, b.example"}, "https://a.example"},
-		{"trusted, nonsense", "servers {\n\ttrusted_proxies static 127.0.0.0/8\n}",
-			[]string{"X-Forwarded-Proto: javascript", "X-Forwarded-Host: evil/path?"}, ""},
+		{
+			"trusted, a chain", "servers {\n\ttrusted_proxies static 127.0.0.0/8\n}",
+			[]string{"X-Forwarded-Proto: https, http", "X-Forwarded-Host: a.example, b.example"},
+			"https://a.example",
+		},
+		{
+			"trusted, nonsense", "servers {\n\ttrusted_proxies static 127.0.0.0/8\n}",
+			[]string{"X-Forwarded-Proto: javascript", "X-Forwarded-Host: evil/path?"},
+			"",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newInstance(t)

@@ -26,6 +26,8 @@ type lease struct {
 	key     storeKey
 	storage Storage
 	log     *slog.Logger
+	// maxAppendSize is that of the handler with the greatest.
+	maxAppendSize Size
 	// whenOpen are called with the open store, before any request gets it.
 	whenOpen []func(store.Store)
 

@@ -112,7 +112,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.lease, err = app.(*App).add(h, storage, ctx.Slogger()); err != nil {
 		return err
 	}
-	h.lease.whenOpen = append(h.lease.whenOpen, h.serveFrom)
 	// The end of a server waits for its handlers, and only then cancels contexts
 	// and cleans up. This is the one hook that runs before the wait.
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	durablestreams "github.com/caddy-durable-streams/caddy-durable-streams"
 )
 
 // engineBlocks are blocks of durable_streams for each storage engine.
@@ -142,6 +144,12 @@ func TestReload_appliesOptions(t *testing.T) {
 	}
 	if got := st.currentMode(); got != "second" {
 		t.Errorf("mode is %q, want second", got)
+	}
+	// The store must take what any of its handlers accepts.
+	c.load("handle_path /a/* {\n" + testSite(key, "second") + "}\nhandle {\n" +
+		strings.Replace(testSite(key, "second"), "storage", "max_append_size 64MiB\n\tstorage", 1) + "}")
+	if st.maxAppendSize != 64*durablestreams.MiB {
+		t.Errorf("the greatest append is %s, want 64MiB", st.maxAppendSize)
 	}
 	c.load("respond gone")
 	if openTestStore(key) != nil {

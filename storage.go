@@ -36,13 +36,21 @@ type Storage interface {
 	StoreKey() string
 
 	// OpenStore opens the store. It is called when the config starts, never to
-	// validate one. What logger writes to follows the config in force.
-	OpenStore(logger *slog.Logger) (store.Store, error)
+	// validate one.
+	OpenStore(StoreOptions) (store.Store, error)
 
 	// ReconfigureStore applies the options to st, which is open and came from
 	// OpenStore of a module with the same key. It changes nothing if it returns
 	// an error, which then says which option cannot change while st is open.
-	ReconfigureStore(st store.Store) error
+	ReconfigureStore(store.Store, StoreOptions) error
+}
+
+// StoreOptions are what a store gets from its handlers.
+type StoreOptions struct {
+	// Logger writes where the config in force wants it.
+	Logger *slog.Logger
+	// MaxAppendSize is the longest body that any of the handlers accepts.
+	MaxAppendSize Size
 }
 
 // Memory keeps streams in memory: they are gone when the process ends, but
@@ -65,12 +73,12 @@ func (*Memory) CaddyModule() caddy.ModuleInfo {
 func (m *Memory) StoreKey() string { return m.Name }
 
 // OpenStore returns an empty store.
-func (m *Memory) OpenStore(*slog.Logger) (store.Store, error) {
+func (m *Memory) OpenStore(StoreOptions) (store.Store, error) {
 	return memory.New(memory.Options{}), nil
 }
 
 // ReconfigureStore has nothing to do.
-func (m *Memory) ReconfigureStore(store.Store) error { return nil }
+func (m *Memory) ReconfigureStore(store.Store, StoreOptions) error { return nil }
 
 // resolveDir returns the path by which a folder is known within the process:
 // absolute, clean, and without symbolic links as far as the path exists. Opening

@@ -30,11 +30,25 @@ type storeKey struct {
 // sharedStore is an open store together with the configs that use it.
 type sharedStore struct {
 	store.Store
-	log *switchHandler
+	handler *switchHandler
+	log     *slog.Logger // writes to handler
 	// leases are the claims of the configs in the order in which they began. The
 	// options of the last one are in force: when a config fails to start after
 	// its options were applied, those of the config before it return.
 	leases []*lease
+}
+
+func (s *sharedStore) options(l *lease) StoreOptions {
+	return StoreOptions{Logger: s.log, MaxAppendSize: l.maxAppendSize}
+}
+
+// follow puts the lease's options in force. It changes nothing if it fails.
+func (s *sharedStore) follow(l *lease) error {
+	if err := l.storage.ReconfigureStore(s.Store, s.options(l)); err != nil {
+		return err
+	}
+	s.handler.use(l.log.Handler())
+	return nil
 }
 
 // Destruct closes the store.
@@ -46,22 +60,20 @@ func claim(l *lease) (*sharedStore, error) {
 	defer openStoresMu.Unlock()
 	value, loaded, err := openStores.LoadOrNew(l.key, func() (caddy.Destructor, error) {
 		handler := newSwitchHandler(l.log.Handler())
-		st, err := l.storage.OpenStore(slog.New(handler))
-		if err != nil {
-			return nil, err
-		}
-		return &sharedStore{Store: st, log: handler}, nil
+		shared := &sharedStore{handler: handler, log: slog.New(handler)}
+		var err error
+		shared.Store, err = l.storage.OpenStore(shared.options(l))
+		return shared, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	shared := value.(*sharedStore)
 	if loaded {
-		if err := l.storage.ReconfigureStore(shared.Store); err != nil {
+		if err := shared.follow(l); err != nil {
 			_, closeErr := openStores.Delete(l.key)
 			return nil, errors.Join(err, closeErr)
 		}
-		shared.log.use(l.log.Handler())
 	}
 	shared.leases = append(shared.leases, l)
 	return shared, nil
@@ -76,9 +88,7 @@ func disclaim(l *lease) error {
 	*leases = slices.Delete(*leases, i, i+1)
 	var err error
 	if left := len(*leases); left > 0 && i == left {
-		before := (*leases)[left-1]
-		err = before.storage.ReconfigureStore(l.shared.Store)
-		l.shared.log.use(before.log.Handler())
+		err = l.shared.follow((*leases)[left-1])
 	}
 	_, closeErr := openStores.Delete(l.key)
 	return errors.Join(err, closeErr)

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -78,17 +79,27 @@ func parseExpiry(h Headers) (Expiry, *Refusal) {
 		}
 		return Expiry{TTL: time.Duration(seconds) * time.Second, HasTTL: true}, nil
 	case hasAt:
-		// UnmarshalText is stricter than Parse, which takes more than RFC 3339.
-		// Both want the letters T and Z upper case; RFC 3339 §5.6 does not.
-		var t time.Time
-		err := t.UnmarshalText([]byte(strings.ToUpper(at)))
-		t = t.UTC() // which may be in another year
-		if err != nil || t.Year() < 1970 || t.Year() > 9999 {
+		t, ok := parseTime(at)
+		if !ok {
 			return Expiry{}, refuse(Malformed, "Stream-Expires-At must be an RFC 3339 time such as 2030-01-02T15:04:05Z")
 		}
 		return Expiry{At: t}, nil
 	}
 	return Expiry{}, nil
+}
+
+// timeForm is the form of RFC 3339 §5.6, in which T and Z may be lower case.
+var timeForm = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):\d\d)$`)
+
+// parseTime parses an RFC 3339 time from 1970 to 9999, in UTC. time.Parse alone
+// would take more than that form, such as hours of one digit.
+func parseTime(s string) (time.Time, bool) {
+	if !timeForm.MatchString(s) {
+		return time.Time{}, false
+	}
+	t, err := time.Parse(time.RFC3339, strings.ToUpper(s))
+	t = t.UTC() // which may be in another year
+	return t, err == nil && t.Year() >= 1970 && t.Year() <= 9999
 }
 
 // parseDigits parses a non-negative decimal integer without sign, leading zeros

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math/rand"
+	"math/rand/v2"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -64,7 +64,7 @@ const benchKeys = 200_000
 
 func fill(b *testing.B, x Index, n, perBatch int) {
 	b.Helper()
-	order := rand.New(rand.NewSource(1)).Perm(n)
+	order := rand.New(rand.NewPCG(uint64(1), 0)).Perm(n)
 	var batch Batch
 	for len(order) > 0 {
 		k := min(perBatch, len(order))
@@ -87,10 +87,10 @@ func BenchmarkGet(b *testing.B) {
 		b.Run("keys="+keys.name, func(b *testing.B) {
 			forEngines(b, func(b *testing.B, x Index) {
 				fill(b, x, benchKeys, 5_000)
-				rng := rand.New(rand.NewSource(2))
+				rng := rand.New(rand.NewPCG(uint64(2), 0))
 				names := make([][]byte, 4096)
 				for i := range names {
-					names[i] = benchKey(rng.Intn(keys.n))
+					names[i] = benchKey(rng.IntN(keys.n))
 				}
 				var buf []byte
 				var err error
@@ -155,12 +155,12 @@ func BenchmarkGetDuringApply(b *testing.B) {
 				}
 			}
 		}()
-		rng := rand.New(rand.NewSource(2))
+		rng := rand.New(rand.NewPCG(uint64(2), 0))
 		var took []time.Duration
 		var buf []byte
 		var err error
 		for b.Loop() {
-			key := benchKey(rng.Intn(benchKeys))
+			key := benchKey(rng.IntN(benchKeys))
 			start := time.Now()
 			if buf, err = x.Get(buf[:0], key); err != nil {
 				b.Fatal(err)
@@ -217,9 +217,9 @@ func BenchmarkMillion(b *testing.B) {
 		var buf []byte
 		start = time.Now()
 		const gets = 100_000
-		rng := rand.New(rand.NewSource(3))
+		rng := rand.New(rand.NewPCG(uint64(3), 0))
 		for range gets {
-			i := rng.Intn(1_000_000)
+			i := rng.IntN(1_000_000)
 			if buf, err = x.Get(buf[:0], benchKey(i)); err != nil || !bytes.Equal(buf, benchValue(i)) {
 				b.Fatal(err)
 			}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,15 +200,15 @@ func TestBadger_intactSamples(t *testing.T) {
 // A flipped bit anywhere is noticed or does no harm.
 func TestBadger_flippedBits(t *testing.T) {
 	t.Parallel()
-	seed := rand.Int63()
+	seed := rand.Int64()
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewSource(seed))
+	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	forSamples(t, func(t *testing.T, s sample) {
 		for _, name := range s.names() {
 			noticed, n := 0, 0
 			for _, pos := range positions(rng, len(bytes.TrimRight(s.files[name], "\x00"))) {
 				data := bytes.Clone(s.files[name])
-				data[pos] ^= 1 << rng.Intn(8)
+				data[pos] ^= 1 << rng.IntN(8)
 				err := verdict(t, s.write(t, name, data), s.want)
 				if err != nil && !errors.Is(err, ErrCorrupt) {
 					t.Errorf("%s: bit flipped at %d of %d: %v", name, pos, len(data), err)
@@ -230,7 +230,7 @@ func positions(rng *rand.Rand, n int) []int {
 		ps = append(ps, i, n-1-i)
 	}
 	for range min(n, 8) {
-		ps = append(ps, rng.Intn(n))
+		ps = append(ps, rng.IntN(n))
 	}
 	slices.Sort(ps)
 	return slices.Compact(ps)
@@ -238,13 +238,13 @@ func positions(rng *rand.Rand, n int) []int {
 
 func TestBadger_truncatedFiles(t *testing.T) {
 	t.Parallel()
-	rng := rand.New(rand.NewSource(1))
+	rng := rand.New(rand.NewPCG(uint64(1), 0))
 	forSamples(t, func(t *testing.T, s sample) {
 		for _, name := range s.names() {
 			data := bytes.TrimRight(s.files[name], "\x00")
 			ends := []int{0, 1, len(data) / 2, len(data) - 1}
 			for range 4 {
-				ends = append(ends, rng.Intn(len(data)+1))
+				ends = append(ends, rng.IntN(len(data)+1))
 			}
 			for _, end := range ends {
 				if end < 0 {

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand"
+	"math/rand/v2"
 	"sync"
 )
 
@@ -75,7 +75,7 @@ func (m *Mem) CrashClone(rng *rand.Rand) *Mem {
 	root := m.durable
 	if rng != nil {
 		for _, o := range m.unsure {
-			if rng.Intn(2) == 0 {
+			if rng.IntN(2) == 0 {
 				root = o.apply(root)
 			}
 		}

@@ -3,7 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
-	"math/rand"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -13,7 +13,7 @@ func TestMem_crashKeepsDurableBatches(t *testing.T) {
 	m := NewMem()
 	want := map[string]string{"a": "1", "b": "2"}
 	apply(t, m, want)
-	clone := m.CrashClone(rand.New(rand.NewSource(1)))
+	clone := m.CrashClone(rand.New(rand.NewPCG(uint64(1), 0)))
 	wantAll(t, clone, want)
 	apply(t, m, map[string]string{"a": "other"})
 	apply(t, clone, map[string]string{"c": "3"})
@@ -31,7 +31,7 @@ func TestMem_crashWithinABatch(t *testing.T) {
 			var clone *Mem
 			m.BeforeEach = func(i int) error {
 				if i == at {
-					clone = m.CrashClone(rand.New(rand.NewSource(seed)))
+					clone = m.CrashClone(rand.New(rand.NewPCG(uint64(seed), 0)))
 				}
 				return nil
 			}

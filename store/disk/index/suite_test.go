@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -236,11 +236,13 @@ func testLimits(t *testing.T, p place) {
 
 func testValueSizes(t *testing.T, p place) {
 	x := p.open(t)
-	rng := rand.New(rand.NewSource(1))
+	rng := rand.New(rand.NewPCG(uint64(1), 0))
 	want := map[string]string{}
 	for _, n := range []int{0, 1, 3, 4, 5, 4 << 10, 64 << 10, 1<<20 - 100, MaxValueLen - 1, MaxValueLen} {
 		v := make([]byte, n)
-		rng.Read(v)
+		for i := range v {
+			v[i] = byte(rng.Uint32())
+		}
 		want[fmt.Sprintf("%d bytes", n)] = string(v)
 	}
 	apply(t, x, want)
@@ -419,28 +421,30 @@ func testConcurrent(t *testing.T, p place) {
 }
 
 func testRandom(t *testing.T, p place) {
-	seed := rand.Int63()
+	seed := rand.Int64()
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewSource(seed))
+	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	x := p.open(t)
 	model := map[string]string{}
 	var b Batch
 	for range 60 {
 		b.Reset()
-		for range rng.Intn(200) {
-			k := fmt.Sprintf("%x", rng.Intn(400))
-			if rng.Intn(3) == 0 {
+		for range rng.IntN(200) {
+			k := fmt.Sprintf("%x", rng.IntN(400))
+			if rng.IntN(3) == 0 {
 				b.Delete([]byte(k))
 				delete(model, k)
 				continue
 			}
-			v := make([]byte, rng.Intn(60))
-			rng.Read(v)
+			v := make([]byte, rng.IntN(60))
+			for i := range v {
+			v[i] = byte(rng.Uint32())
+		}
 			b.Set([]byte(k), v)
 			model[k] = string(v)
 		}
 		mustApply(t, x, &b)
-		switch rng.Intn(10) {
+		switch rng.IntN(10) {
 		case 0:
 			x = reopen(t, p, x)
 		case 1:

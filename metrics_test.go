@@ -49,6 +49,22 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+func TestMetrics_disk(t *testing.T) {
+	dir := t.TempDir()
+	c := start(t, "metrics /metrics\ndurable_streams /v1/stream/* {\n\tdata_dir "+dir+"\n}")
+	status(t, http.StatusCreated, "PUT", c.url("/v1/stream/a"), "12345")
+	got := status(t, http.StatusOK, "GET", c.url("/metrics"), "").body
+	for _, want := range []string{
+		`durable_streams_disk_failed{data_dir="` + dir + `"} 0`,
+		`durable_streams_disk_streams_in_memory{data_dir="` + dir + `"} 1`,
+		`durable_streams_disk_journal_records_total{data_dir="` + dir + `"} 1`,
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("no %s in\n%s", want, grep(got, "durable_streams_disk"))
+		}
+	}
+}
+
 // grep returns the lines that contain part.
 func grep(text, part string) string {
 	var found []string

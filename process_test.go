@@ -2,6 +2,7 @@ package durablestreams_test
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -127,14 +128,90 @@ func TestProcess_stopsWithIdleReaders(t *testing.T) {
 	}
 }
 
-func diskSite(dir, options string) string {
-	return "durable_streams {\n\tdata_dir " + dir + "\n\t" + options + "\n}\n"
+func diskSite(dir string) string {
+	return "durable_streams {\n\tdata_dir " + dir + "\n\tmin_free_space 1MiB\n}\n"
+}
+
+func TestProcess_restarts(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "by the server")
+	site := diskSite(`"` + dir + `"`)
+	want := ""
+	for i, end := range []func(*process){
+		(*process).stop,
+		func(p *process) { // as the kernel does when memory runs out
+			if err := p.cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			if err := p.wait(); err == nil {
+				t.Error("a killed process ended well")
+			}
+		},
+		(*process).stop,
+	} {
+		p, c := serve(t, site)
+		url := c.url("/v1/stream/a")
+		if i == 0 {
+			status(t, http.StatusCreated, "PUT", url, "")
+		}
+		for j := range 10 {
+			text := fmt.Sprintf("%d-%d,", i, j)
+			status(t, http.StatusNoContent, "POST", url, text)
+			want += text
+		}
+		if got := status(t, http.StatusOK, "GET", url, "").body; got != want {
+			t.Fatalf("start %d: read %q, want %q", i, got, want)
+		}
+		end(p)
+	}
+	_, c := serve(t, site)
+	if got := status(t, http.StatusOK, "GET", c.url("/v1/stream/a"), "").body; got != want {
+		t.Errorf("at the end: read %q, want %q", got, want)
+	}
+}
+
+// TestProcess_validateBesideARunningServer checks that validating a config leaves
+// the folder of the server that runs with it alone.
+func TestProcess_validateBesideARunningServer(t *testing.T) {
+	dir := t.TempDir()
+	_, c := serve(t, diskSite(dir))
+	url := c.url("/v1/stream/a")
+	status(t, http.StatusCreated, "PUT", url, "one")
+	before := files(t, dir)
+	p := spawn(t, "validate", c.caddyfile(diskSite(dir)))
+	if err := p.wait(); err != nil || !strings.Contains(p.output.String(), "Valid configuration") {
+		t.Fatalf("validate ended with %v and wrote:\n%s", err, p.output.String())
+	}
+	for file, content := range files(t, dir) {
+		if before[file] != content {
+			t.Errorf("%s was changed", file)
+		}
+	}
+	status(t, http.StatusNoContent, "POST", url, "two")
+	if got := status(t, http.StatusOK, "GET", url, "").body; got != "onetwo" {
+		t.Errorf("after validate: %q", got)
+	}
+}
+
+func TestProcess_oneFolderTwoServers(t *testing.T) {
+	dir := t.TempDir()
+	first, c := serve(t, diskSite(dir))
+	other := &instance{t: t, scheme: "http", addr: freeAddr(t), log: filepath.Join(t.TempDir(), "caddy.log")}
+	second := spawn(t, "run", other.caddyfile(diskSite(dir)))
+	if err := second.wait(); err == nil {
+		t.Fatal("the second server ended well")
+	}
+	for _, want := range []string{dir, fmt.Sprintf("process %d", first.cmd.Process.Pid)} {
+		if output := second.output.String(); !strings.Contains(output, want) {
+			t.Errorf("the second server's error does not name %q:\n%s", want, output)
+		}
+	}
+	status(t, http.StatusCreated, "PUT", c.url("/v1/stream/a"), "one")
 }
 
 // TestValidate_touchesNothing validates a config whose folder does not exist.
 func TestValidate_touchesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	config, err := adapt(":8080 {\n" + diskSite(dir, "") + "}")
+	config, err := adapt(":8080 {\n" + diskSite(dir) + "}")
 	if err != nil {
 		t.Fatal(err)
 	}

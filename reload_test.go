@@ -16,6 +16,7 @@ import (
 func engineBlocks(t *testing.T) map[string]string {
 	return map[string]string{
 		"memory": "storage memory {\n\t\tname " + name() + "\n\t}",
+		"disk":   "data_dir " + t.TempDir() + "\n\tmin_free_space 1MiB",
 	}
 }
 
@@ -172,6 +173,30 @@ func TestReload_refusesOptions(t *testing.T) {
 	}
 	if got := status(t, http.StatusOK, "GET", c.url("/v1/stream/a"), "").body; got != "one" {
 		t.Errorf("the config before serves %q", got)
+	}
+}
+
+func TestReload_diskOptions(t *testing.T) {
+	dir := t.TempDir()
+	site := func(options string) string {
+		return "durable_streams {\n\tdata_dir " + dir + "\n\tmin_free_space 1MiB\n\t" + options + "\n}"
+	}
+	c := start(t, site("max_file_handles 10"))
+	url := c.url("/v1/stream/a")
+	status(t, http.StatusCreated, "PUT", url, "one")
+	c.load(site("max_file_handles 20\n\tdurability interval 10ms\n\tsegment_size 1GiB"))
+	status(t, http.StatusNoContent, "POST", url, "two")
+	err := c.tryLoad(site("max_append_size 1GiB"))
+	if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "restart the server") {
+		t.Errorf("a greater max_append_size got %v", err)
+	}
+	status(t, http.StatusNoContent, "POST", url, "three")
+	c.load("durable_streams {\n\tdata_dir " + dir + "\n\tmin_free_space 1048576GiB\n}")
+	status(t, http.StatusInsufficientStorage, "POST", url, "four")
+	c.load(site(""))
+	status(t, http.StatusNoContent, "POST", url, "five")
+	if got := status(t, http.StatusOK, "GET", url, "").body; got != "onetwothreefive" {
+		t.Errorf("read %q", got)
 	}
 }
 

@@ -2,10 +2,12 @@ package durablestreams
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/store"
+	"github.com/caddy-durable-streams/caddy-durable-streams/store/disk"
 )
 
 // Defaults of the disk engine's options.
@@ -113,12 +115,27 @@ func (d *Disk) StoreKey() string { return d.DataDir }
 
 // OpenStore opens the folder, and recovers what a crash left of it.
 func (d *Disk) OpenStore(opts StoreOptions) (store.Store, error) {
-	return nil, fmt.Errorf("opening %s: the disk engine is not built in", d.DataDir)
+	return disk.Open(d.options(opts))
 }
 
 // ReconfigureStore applies the options that can change while the folder is open.
 func (d *Disk) ReconfigureStore(st store.Store, opts StoreOptions) error {
+	if err := st.(*disk.Store).Reconfigure(d.options(opts)); err != nil {
+		return fmt.Errorf("data_dir %s: %w", d.DataDir, err)
+	}
 	return nil
+}
+
+func (d *Disk) options(opts StoreOptions) disk.Options {
+	return disk.Options{
+		Dir:            d.DataDir,
+		MaxFileHandles: d.MaxFileHandles,
+		SegmentSize:    int64(d.SegmentSize),
+		MinFreeSpace:   int64(d.MinFreeSpace),
+		SyncInterval:   time.Duration(d.Durability.Interval),
+		MaxAppendSize:  int64(opts.MaxAppendSize),
+		Logger:         opts.Logger,
+	}
 }
 
 // Interface guards

@@ -111,6 +111,18 @@ func (l *lease) awaitReady(ctx context.Context) error {
 	}
 }
 
+// openStore returns the store if it is open, else nil.
+func (l *lease) openStore() store.Store {
+	select {
+	case <-l.ready:
+		if l.shared != nil {
+			return l.shared.Store
+		}
+	default:
+	}
+	return nil
+}
+
 // leave ends a use of the store.
 func (l *lease) leave() error {
 	if l.users.Add(-1) > 0 || l.shared == nil {

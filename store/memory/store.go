@@ -60,9 +60,9 @@ func New(opts Options) *Store {
 		m.shards[i].streams = make(map[string]*stream)
 	}
 	// An ID is part of ETags, which caches keep longer than a process lives. No
-	// process makes a million streams a second all its life, so one that starts
-	// later starts above every ID of this one.
-	m.lastID.Store(uint64(time.Now().UnixMicro()))
+	// process makes a stream in a nanosecond, so one that starts later starts
+	// above every ID of this one.
+	m.lastID.Store(uint64(time.Now().UnixNano()))
 	go m.sweep()
 	return m
 }

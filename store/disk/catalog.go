@@ -35,9 +35,11 @@ type catalog struct {
 // streamRecord is what the index says of a stream: its state as of the last
 // checkpoint.
 type streamRecord struct {
-	lsn     uint64
-	state   protocol.State
-	extents []extent
+	// sequence is that of the checkpoint that wrote the state.
+	sequence uint64
+	lsn      uint64
+	state    protocol.State
+	extents  []extent
 }
 
 func streamKey(name string) []byte { return append([]byte{keyStream}, name...) }
@@ -73,7 +75,7 @@ func (c *catalog) stream(name string) (streamRecord, error) {
 
 func decodeStream(name string, value []byte) (r streamRecord, err error) {
 	d := decoder{b: value}
-	r.lsn = d.uvarint()
+	r.sequence, r.lsn = d.uvarint(), d.uvarint()
 	r.state = d.state()
 	n := d.uvarint()
 	if n > uint64(len(d.b)) {
@@ -91,6 +93,7 @@ func decodeStream(name string, value []byte) (r streamRecord, err error) {
 
 func (r *streamRecord) encode() []byte {
 	e := encoder{b: make([]byte, 0, 128+16*len(r.extents))}
+	e.uvarint(r.sequence)
 	e.uvarint(r.lsn)
 	e.state(&r.state)
 	e.uvarint(uint64(len(r.extents)))

@@ -79,6 +79,8 @@ func (s *Store) Checkpoint() error {
 	s.dirty = dirtyList{}
 	s.dirtyMu.Unlock()
 	if len(list.slots) == 0 {
+		// Bytes of a slot that was still in the list before, which took them.
+		s.headRoom.give(list.bytes)
 		return nil
 	}
 	start := time.Now()
@@ -121,6 +123,9 @@ func (s *slot) capture() capture {
 		return c
 	}
 	c.meta.state = s.durable.state
+	if !s.lenient.IsZero() && c.meta.state.Accessed.Equal(s.lenient) {
+		c.meta.state.Accessed = s.lenient.Add(-c.meta.state.Expiry.RenewalSlack())
+	}
 	c.from, c.to = s.head.start, s.durable.state.Tail
 	c.bytes = s.head.slices(nil, c.from, c.to)
 	c.extents = s.extents
@@ -248,7 +253,7 @@ func (s *Store) indexCheckpoint(captures []capture, info segment.Info, lsn uint6
 			extents = append(slices.Clip(extents), *c.extent)
 			live += c.extent.len
 		}
-		sl.deadline = u.stream(sl.name, &streamRecord{lsn: c.lsn, state: c.meta.state, extents: extents}, sl.deadline)
+		sl.deadline = u.stream(sl.name, &streamRecord{sequence: info.Sequence, lsn: c.lsn, state: c.meta.state, extents: extents}, sl.deadline)
 		for j := range c.meta.producers {
 			u.producer(c.meta.state.ID, &c.meta.producers[j])
 		}
@@ -273,6 +278,9 @@ func (s *Store) settleCapture(c *capture) {
 		sl.indexed = 0
 	case sl.durable.exists && sl.durable.state.ID == c.meta.state.ID:
 		sl.indexed = c.meta.state.ID
+		if c.meta.state.Accessed.After(sl.stored) {
+			sl.stored = c.meta.state.Accessed
+		}
 		if c.extent != nil {
 			sl.extents = append(slices.Clip(sl.extents), *c.extent)
 			sl.head.dropBefore(c.to)

@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	// expiryInterval is how often the streams whose time is over are removed.
-	expiryInterval = time.Second
 	// expiryBatch bounds how many of them one look at the index takes.
 	expiryBatch = 1000
 	// expiryWriters is how many are removed at once, so that removals share syncs.
@@ -43,8 +41,13 @@ func (s *Store) schedule(sl *slot) {
 	}
 	s.deadlines.mu.Lock()
 	defer s.deadlines.mu.Unlock()
-	if sl.heapIndex == 0 {
+	switch h := s.deadlines.heap; {
+	case sl.heapIndex == 0:
 		heap.Push(&s.deadlines.heap, deadline{at: at, slot: sl})
+	case at.Before(h[sl.heapIndex-1].at):
+		// The entry is that of an earlier stream of this name.
+		h[sl.heapIndex-1].at = at
+		heap.Fix(&s.deadlines.heap, sl.heapIndex-1)
 	}
 }
 

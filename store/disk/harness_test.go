@@ -64,6 +64,7 @@ func (d *disks) options(t testing.TB) disk.Options {
 		CheckpointSize:  64 << 10,
 		SegmentSize:     256 << 10,
 		MaxFileHandles:  4,
+		ExpiryInterval:  5 * time.Millisecond,
 		Logger:          logger(t),
 	}
 }

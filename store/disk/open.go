@@ -45,7 +45,7 @@ func open(opts Options, fresh bool) (s *Store, err error) {
 		wake:       make(chan struct{}, 1),
 		compact:    make(chan struct{}, 1),
 	}
-	s.table = newTable(s.deadlines.remove)
+	s.table = newTable(s.deadlines.remove, func(sl *slot) { s.markDirty(sl, 0) })
 	s.segments.init(s.kickMerger)
 	s.headRoom.init(2 * opts.CheckpointSize)
 	s.room.setMinimum(opts.MinFreeSpace)
@@ -73,6 +73,7 @@ func open(opts Options, fresh bool) (s *Store, err error) {
 	if err := s.loadSegments(); err != nil {
 		return nil, err
 	}
+	s.opened = s.sequence.Load()
 	start := time.Now()
 	var records int
 	s.journal, err = journal.Open(s.fs, s.journalDir, journal.Options{

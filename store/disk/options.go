@@ -42,6 +42,9 @@ type Options struct {
 	// Now is the clock that expiry goes by (time.Now).
 	Now func() time.Time
 
+	// ExpiryInterval is how often streams whose time is over are removed, in the
+	// background (1 s). For clients they are gone at once.
+	ExpiryInterval time.Duration
 	// CheckpointSize is how many bytes of new data, bookkeeping included, are
 	// held in memory before they are moved into a segment (64 MiB). Twice that
 	// makes writers wait.
@@ -66,6 +69,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MaxFileHandles, defaultMaxFileHandles)
 	setDefault(&o.SegmentSize, defaultSegmentSize)
 	setDefault(&o.MaxAppendSize, defaultMaxAppendSize)
+	setDefault(&o.ExpiryInterval, time.Second)
 	setDefault(&o.CheckpointSize, min(defaultCheckpoint, o.SegmentSize))
 	// Flattening can make a JSON body half as large again, and the journal wants
 	// a record to fit twice into a file.

@@ -75,7 +75,7 @@ func (s *Store) Read(_ context.Context, name string, from protocol.Offset, maxBy
 	sl.mu.Unlock()
 	if err := b.collectInherited(fork, low, to); err != nil {
 		b.Close()
-		return nil, err
+		return nil, s.orGone(sl, info.ID, err)
 	}
 	if json {
 		if to, err = b.cutMessages(from, info.Tail, maxBytes); err != nil {
@@ -133,6 +133,17 @@ func (b *body) collectInherited(f *protocol.Fork, from, to protocol.Offset) erro
 		b.store.table.unpin(source)
 	}
 	return nil
+}
+
+// orGone replaces an error that a reader met by a refusal, if the stream that it
+// read was deleted meanwhile, and its sources with it.
+func (s *Store) orGone(sl *slot, id uint64, err error) error {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if sl.durable.exists && sl.durable.state.ID == id {
+		return err
+	}
+	return protocol.Available(nil, s.opts.Now())
 }
 
 // cutMessages checks that from is a message boundary, and returns the end of the

@@ -212,7 +212,7 @@ func (s *Store) applyEntry(u *update, e *segment.Entry, info segment.Info, inser
 	}
 	rec.extents = replaced(rec.extents, info, e.Extents)
 	if e.LSN >= rec.lsn {
-		rec.lsn, rec.state = e.LSN, m.state
+		rec.sequence, rec.lsn, rec.state = info.Sequence, e.LSN, m.state
 	}
 	u.stream(e.Name, &rec, old)
 	for i := range m.producers {

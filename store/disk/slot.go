@@ -53,8 +53,12 @@ type slot struct {
 	// it has none.
 	indexed  uint64
 	deadline []byte
-	// journaled is the time of last access that is in the journal or the index.
-	journaled time.Time
+	// journaled is the time of last access that is in the journal or the index,
+	// stored the one that is in the index.
+	journaled, stored time.Time
+	// lenient is the time of last access that the stream was loaded with, if that
+	// is later than the one that was stored.
+	lenient time.Time
 
 	// dirty says that durable is ahead of the index, and that the slot is, or is
 	// about to be, in the list of the next checkpoint.

@@ -50,6 +50,9 @@ type Store struct {
 	number       atomic.Uint64 // of segments
 	checkpointed atomic.Uint64 // manifest.checkpoint
 
+	// opened is the sequence of the last checkpoint of an earlier process.
+	opened uint64
+
 	closed  atomic.Bool
 	closing chan struct{}
 	wake    chan struct{} // wakes the checkpointer
@@ -72,6 +75,13 @@ func (s *Store) Close() error {
 	s.wakeAll()
 	s.workers.Wait()
 	errs := []error{s.journal.Close()}
+	s.table.each(func(sl *slot) {
+		sl.mu.Lock()
+		if sl.renewedSince() {
+			s.markDirty(sl, 0)
+		}
+		sl.mu.Unlock()
+	})
 	if err := s.Checkpoint(); err != nil {
 		// The journal has it all; the next start takes longer.
 		s.opts.Logger.Warn("no checkpoint at close", "error", err)
@@ -93,7 +103,6 @@ func (s *Store) release() error {
 	}
 	return errors.Join(errs...)
 }
-
 
 // List implements store.Store.
 func (s *Store) List(_ context.Context, prefix, after string, limit int) ([]store.Info, error) {
@@ -263,7 +272,7 @@ func (s *Store) pace(n int64) error {
 
 // expirer removes streams whose time is over.
 func (s *Store) expirer() {
-	ticker := time.NewTicker(expiryInterval)
+	ticker := time.NewTicker(s.opts.ExpiryInterval)
 	defer ticker.Stop()
 	for {
 		select {

@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/store"
 	"github.com/caddy-durable-streams/caddy-durable-streams/store/disk"
@@ -50,7 +51,7 @@ func TestStore_os(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, o storetest.Options) store.Store {
 		s, err := disk.Open(disk.Options{
 			Dir: t.TempDir(), Now: o.Now, Logger: logger(t),
-			JournalFileSize: 8 << 20, CheckpointSize: 128 << 10,
+			JournalFileSize: 8 << 20, CheckpointSize: 128 << 10, ExpiryInterval: 5 * time.Millisecond,
 		})
 		if err != nil {
 			t.Fatal(err)

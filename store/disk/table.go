@@ -18,6 +18,9 @@ type table struct {
 	seed maphash.Seed
 	// dropped is called with each slot that leaves.
 	dropped func(*slot)
+	// renewed is called with each slot that cannot leave before a checkpoint has
+	// taken its time of last access. Its lock is held.
+	renewed func(*slot)
 	shards  [shards]shard
 }
 
@@ -26,8 +29,8 @@ type shard struct {
 	slots map[string]*slot
 }
 
-func newTable(dropped func(*slot)) *table {
-	t := &table{seed: maphash.MakeSeed(), dropped: dropped}
+func newTable(dropped, renewed func(*slot)) *table {
+	t := &table{seed: maphash.MakeSeed(), dropped: dropped, renewed: renewed}
 	for i := range t.shards {
 		t.shards[i].slots = make(map[string]*slot)
 	}
@@ -104,6 +107,10 @@ func (t *table) drop(s *slot) bool {
 	if !s.idle() || len(s.head.chunks) > 0 {
 		return false
 	}
+	if s.renewedSince() {
+		t.renewed(s) // what was read lately must not be forgotten
+		return false
+	}
 	delete(sh.slots, s.name)
 	t.dropped(s)
 	return true
@@ -123,6 +130,24 @@ func (t *table) names(prefix, after string) (names []string) {
 		sh.mu.RUnlock()
 	}
 	return names
+}
+
+// each calls fn with every slot in memory, pinned.
+func (t *table) each(fn func(*slot)) {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.RLock()
+		slots := make([]*slot, 0, len(sh.slots))
+		for _, s := range sh.slots {
+			s.pins.Add(1)
+			slots = append(slots, s)
+		}
+		sh.mu.RUnlock()
+		for _, s := range slots {
+			fn(s)
+			t.unpin(s)
+		}
+	}
 }
 
 // sweep removes slots that were not used since the last sweep.
@@ -145,6 +170,12 @@ func (t *table) sweep() (kept, dropped int) {
 		}
 	}
 	return kept - dropped, dropped
+}
+
+// renewedSince reports whether the index does not know the stream's time of last
+// access. The lock is held.
+func (s *slot) renewedSince() bool {
+	return s.assigned.exists && s.assigned.state.Expiry.HasTTL && s.assigned.state.Accessed.After(s.stored)
 }
 
 // acquire pins the slot of a name and loads it. The caller unpins it.
@@ -174,14 +205,17 @@ func (s *Store) load(sl *slot) error {
 		return fmt.Errorf("look up %q: %w", sl.name, asStoreError(err))
 	}
 	v := version{exists: true, lsn: rec.lsn, state: rec.state}
-	// The time of last access may have lagged behind when it was written.
-	v.state.Accessed = v.state.Accessed.Add(v.state.Expiry.RenewalSlack())
+	if slack := v.state.Expiry.RenewalSlack(); rec.sequence <= s.opened && slack > 0 {
+		// An earlier process may have known a later time of last access.
+		v.state.Accessed = v.state.Accessed.Add(slack)
+		sl.lenient = v.state.Accessed
+	}
 	sl.assigned, sl.durable = v, v
 	sl.extents = rec.extents
 	sl.head.reset(v.state.Tail)
 	sl.indexed = v.state.ID
 	sl.deadline = deadlineKey(sl.name, &rec.state)
-	sl.journaled = v.state.Accessed
+	sl.journaled, sl.stored = v.state.Accessed, v.state.Accessed
 	sl.loaded = true
 	s.schedule(sl)
 	return nil

@@ -56,18 +56,9 @@ var closedChannel = func() chan struct{} {
 
 // wakeAll tells every watcher that the store is closing.
 func (s *Store) wakeAll() {
-	for i := range s.table.shards {
-		sh := &s.table.shards[i]
-		sh.mu.RLock()
-		slots := make([]*slot, 0, len(sh.slots))
-		for _, sl := range sh.slots {
-			slots = append(slots, sl)
-		}
-		sh.mu.RUnlock()
-		for _, sl := range slots {
-			sl.mu.Lock()
-			sl.wake()
-			sl.mu.Unlock()
-		}
-	}
+	s.table.each(func(sl *slot) {
+		sl.mu.Lock()
+		sl.wake()
+		sl.mu.Unlock()
+	})
 }

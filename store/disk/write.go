@@ -145,8 +145,8 @@ func (s *Store) tryCreate(ctx context.Context, sl, source *slot, r *protocol.Cre
 	case source != nil && source.over(r.Now):
 		over = source
 	case sl.over(r.Now):
-	case !sl.assigned.exists && sl.durable.exists:
-		over = nil
+	case !sl.assigned.exists && sl.inFlight():
+		over = nil // an earlier stream's data is still in the slot
 	default:
 		info, o, inFlight, err := s.planCreate(sl, source, r, room)
 		unlock()

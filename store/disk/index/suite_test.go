@@ -438,8 +438,8 @@ func testRandom(t *testing.T, p place) {
 			}
 			v := make([]byte, rng.IntN(60))
 			for i := range v {
-			v[i] = byte(rng.Uint32())
-		}
+				v[i] = byte(rng.Uint32())
+			}
 			b.Set([]byte(k), v)
 			model[k] = string(v)
 		}

@@ -88,10 +88,19 @@ func (m *model) restarted() {
 	}
 }
 
-// used renews the stream's TTL for certain, perhaps not so.
-func (s *modelStream) used(now time.Time) { s.state.Accessed, s.latest = now, now }
+// used renews the stream's TTL. What an engine believes since a restart to be
+// the last access may be later still.
+func (s *modelStream) used(now time.Time) {
+	s.state.Accessed = now
+	s.perhapsUsed(now)
+}
 
-func (s *modelStream) perhapsUsed(now time.Time) { s.latest = now }
+// perhapsUsed notes what an engine may take for a use of the stream.
+func (s *modelStream) perhapsUsed(now time.Time) {
+	if now.After(s.latest) {
+		s.latest = now
+	}
+}
 
 // describes reports whether an engine's description of the stream is right.
 func (s *modelStream) describes(got store.Info) bool {

@@ -251,12 +251,12 @@ func (j *Journal) makeFiles() {
 		if j.files.stop.Load() {
 			return
 		}
+		j.space.begin()
 		room, err := j.files.addSpare(j.opts.MinFree)
 		if err != nil && !failing && !j.files.stop.Load() {
 			j.opts.Logger.Warn("no new journal file; appends are refused once the present ones are full", "error", err)
 		}
 		failing = err != nil
-		j.space.give(room)
-		j.space.setErr(err)
+		j.space.end(room, err)
 	}
 }

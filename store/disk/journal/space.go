@@ -25,13 +25,17 @@ type space struct {
 	floor int64
 	most  int64 // the greatest charge: what a single file can always serve
 
+	want chan struct{} // wakes the goroutine that makes files
+
 	mu      sync.Mutex
 	room    int64
 	err     error         // why no more files can be made, if so
-	more    chan struct{} // closed when room grows or err changes
+	more    chan struct{} // closed when room grows or there is news about err
 	closed  bool
 	waiting int
-	want    chan struct{} // wakes the goroutine that makes files
+	// How often the goroutine that makes files has begun to look whether it
+	// should, and the number of the last look that has ended.
+	begun, ended uint64
 }
 
 func newSpace(fileSize int64) space {
@@ -71,9 +75,11 @@ func (j *Journal) Reserve(ctx context.Context, size int, urgent bool) (Reservati
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	asked := s.begun
 	for !s.closed && s.room < c+keep {
 		s.wantMore()
-		if s.err != nil {
+		// An error from before the call may be out of date.
+		if s.err != nil && s.ended > asked {
 			return Reservation{}, s.err
 		}
 		more := s.more
@@ -109,15 +115,23 @@ func (s *space) give(n int64) {
 	}
 }
 
-// setErr says whether more files can be made. It wakes nobody if that is not
+// begin and end stand around a look whether files should be made. end adds the
+// room that was made, and says whether more can be. It wakes nobody without
 // news, or those who wait for others' records would ask again at once, for ever.
-func (s *space) setErr(err error) {
+func (s *space) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if (err == nil) != (s.err == nil) {
+	s.begun++
+}
+
+func (s *space) end(room int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if room > 0 || err != nil || s.err != nil {
 		s.broadcast()
 	}
-	s.err = err
+	s.room += room
+	s.err, s.ended = err, s.begun
 }
 
 // close lets nobody wait any more. Before it, the journal's Err has a reason.

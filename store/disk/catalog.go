@@ -239,7 +239,10 @@ type manifest struct {
 	checkpoint uint64
 	lastID     uint64 // greatest stream ID given out
 	sequence   uint64 // of the last checkpoint or merge
-	segments   []segmentStat
+	// clean says that the store was closed after this, so that the index knows
+	// all times of last access exactly.
+	clean    bool
+	segments []segmentStat
 	// dropped segments are superseded; their files go when nobody reads them.
 	dropped []uint64
 }
@@ -262,6 +265,7 @@ func (c *catalog) manifest() (m manifest, err error) {
 	}
 	d := decoder{b: value}
 	m.checkpoint, m.lastID, m.sequence = d.uvarint(), d.uvarint(), d.uvarint()
+	m.clean = d.byte() == 1
 	n := d.uvarint()
 	if n > uint64(len(d.b)) {
 		return m, errors.Join(index.ErrCorrupt, errMalformed)
@@ -295,6 +299,11 @@ func (u *update) commit(m *manifest) error {
 	e.uvarint(m.checkpoint)
 	e.uvarint(m.lastID)
 	e.uvarint(m.sequence)
+	if m.clean {
+		e.byte(1)
+	} else {
+		e.byte(0)
+	}
 	e.uvarint(uint64(len(m.segments)))
 	for _, s := range m.segments {
 		e.uvarint(s.number)

@@ -73,7 +73,6 @@ func open(opts Options, fresh bool) (s *Store, err error) {
 	if err := s.loadSegments(); err != nil {
 		return nil, err
 	}
-	s.opened = s.sequence.Load()
 	start := time.Now()
 	var records int
 	s.journal, err = journal.Open(s.fs, s.journalDir, journal.Options{
@@ -86,6 +85,12 @@ func open(opts Options, fresh bool) (s *Store, err error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	if records > 0 {
+		// The process that wrote them did not close the store.
+		s.table.each(func(sl *slot) {
+			sl.mu.Lock()
+			sl.forgive()
+			sl.mu.Unlock()
+		})
 		opts.Logger.Info("journal replayed", "records", records, "duration", time.Since(start))
 	}
 	return s, nil

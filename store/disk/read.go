@@ -36,7 +36,7 @@ func (s *Store) visible(sl *slot) (store.Info, error) {
 }
 
 // Read implements store.Store.
-func (s *Store) Read(_ context.Context, name string, from protocol.Offset, maxBytes int) (*store.Chunk, error) {
+func (s *Store) Read(ctx context.Context, name string, from protocol.Offset, maxBytes int) (*store.Chunk, error) {
 	if s.closed.Load() {
 		return nil, store.ErrClosed
 	}
@@ -51,7 +51,11 @@ func (s *Store) Read(_ context.Context, name string, from protocol.Offset, maxBy
 		sl.mu.Unlock()
 		return nil, err
 	}
-	s.touch(sl, s.opts.Now())
+	if renewal := s.touch(sl, s.opts.Now()); renewal != nil {
+		sl.mu.Unlock()
+		awaitTouch(ctx, renewal)
+		return s.Read(ctx, name, from, maxBytes)
+	}
 	info.ExpiresAt, _ = info.Expiry.Deadline(sl.durable.state.Accessed)
 	if from == protocol.Now {
 		from = info.Tail

@@ -42,7 +42,7 @@ func (s *Store) loadSegments() error {
 	default:
 		// IDs go on from the time, so that a folder that is emptied does not
 		// repeat the ETags that caches keep.
-		s.lastID.Store(uint64(time.Now().UnixMicro()))
+		s.lastID.Store(uint64(time.Now().UnixNano()))
 		u := s.newUpdate()
 		fresh := s.newManifest()
 		return u.commit(&fresh)
@@ -53,7 +53,16 @@ func (s *Store) loadSegments() error {
 		}
 	}
 	s.adopt(&m)
-	return s.redo(&m, numbers)
+	if err := s.redo(&m, numbers); err != nil {
+		return err
+	}
+	if !m.clean {
+		s.opened = s.sequence.Load()
+		return nil
+	}
+	dirty := s.newManifest()
+	u := s.newUpdate()
+	return u.commit(&dirty)
 }
 
 // adopt takes a manifest's counters and segments over.
@@ -122,6 +131,7 @@ func (s *Store) rebuild(numbers []uint64) error {
 	if err := s.applyAll(infos, true); err != nil {
 		return err
 	}
+	s.opened = s.sequence.Load()
 	streams, err := s.checkCoverage()
 	if err != nil {
 		return err

@@ -50,7 +50,8 @@ type Store struct {
 	number       atomic.Uint64 // of segments
 	checkpointed atomic.Uint64 // manifest.checkpoint
 
-	// opened is the sequence of the last checkpoint of an earlier process.
+	// opened is the sequence of the last checkpoint of an earlier process that
+	// did not close the store; 0 if it did.
 	opened uint64
 
 	closed  atomic.Bool
@@ -85,8 +86,19 @@ func (s *Store) Close() error {
 	if err := s.Checkpoint(); err != nil {
 		// The journal has it all; the next start takes longer.
 		s.opts.Logger.Warn("no checkpoint at close", "error", err)
+	} else if err := s.markClean(); err != nil {
+		s.opts.Logger.Warn("close not recorded", "error", err)
 	}
 	return errors.Join(append(errs, s.release())...)
+}
+
+// markClean records that nothing is known that the index does not know.
+func (s *Store) markClean() error {
+	s.maintenance.Lock()
+	defer s.maintenance.Unlock()
+	m := s.newManifest()
+	m.clean = true
+	return s.newUpdate().commit(&m)
 }
 
 // release frees what Open acquired, but for the journal.

@@ -172,6 +172,17 @@ func (t *table) sweep() (kept, dropped int) {
 	return kept - dropped, dropped
 }
 
+// forgive renews a stream's TTL by as much as an earlier process that crashed may
+// have known and not stored. The lock is held.
+func (s *slot) forgive() {
+	slack := s.assigned.state.Expiry.RenewalSlack()
+	if !s.assigned.exists || slack == 0 || s.assigned.state.Accessed.Equal(s.lenient) {
+		return
+	}
+	s.lenient = s.assigned.state.Accessed.Add(slack)
+	s.renew(s.lenient)
+}
+
 // renewedSince reports whether the index does not know the stream's time of last
 // access. The lock is held.
 func (s *slot) renewedSince() bool {
@@ -205,17 +216,15 @@ func (s *Store) load(sl *slot) error {
 		return fmt.Errorf("look up %q: %w", sl.name, asStoreError(err))
 	}
 	v := version{exists: true, lsn: rec.lsn, state: rec.state}
-	if slack := v.state.Expiry.RenewalSlack(); rec.sequence <= s.opened && slack > 0 {
-		// An earlier process may have known a later time of last access.
-		v.state.Accessed = v.state.Accessed.Add(slack)
-		sl.lenient = v.state.Accessed
-	}
 	sl.assigned, sl.durable = v, v
+	if rec.sequence <= s.opened {
+		sl.forgive()
+	}
 	sl.extents = rec.extents
 	sl.head.reset(v.state.Tail)
 	sl.indexed = v.state.ID
 	sl.deadline = deadlineKey(sl.name, &rec.state)
-	sl.journaled, sl.stored = v.state.Accessed, v.state.Accessed
+	sl.journaled, sl.stored = sl.assigned.state.Accessed, sl.assigned.state.Accessed
 	sl.loaded = true
 	s.schedule(sl)
 	return nil

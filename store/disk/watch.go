@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"sync"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/protocol"
@@ -35,10 +36,11 @@ func (s *Store) Watch(name string) (changed <-chan struct{}, stop func()) {
 }
 
 func (s *Store) unwatch(sl *slot, id uint64) {
+	var renewal *op
 	sl.mu.Lock()
 	if sl.watched == id {
 		if sl.assigned.exists && sl.assigned.state.ID == id && !sl.assigned.state.Deleted {
-			s.touch(sl, s.opts.Now())
+			renewal = s.touch(sl, s.opts.Now())
 		}
 		if sl.watchers--; sl.watchers == 0 {
 			sl.changed = nil
@@ -46,6 +48,7 @@ func (s *Store) unwatch(sl *slot, id uint64) {
 	}
 	sl.mu.Unlock()
 	s.table.unpin(sl)
+	awaitTouch(context.Background(), renewal)
 }
 
 var closedChannel = func() chan struct{} {

@@ -151,10 +151,11 @@ func (s *Store) tryCreate(ctx context.Context, sl, source *slot, r *protocol.Cre
 		info, o, inFlight, err := s.planCreate(sl, source, r, room)
 		unlock()
 		if o != nil {
+			created := o.kind == recordCreate // or it renews what exists
 			if err := o.wait(ctx); err != nil {
 				return store.Info{}, false, false, err
 			}
-			return info, true, false, nil
+			return info, created, false, nil
 		}
 		if settled := s.settle(ctx, inFlight); settled != nil {
 			return store.Info{}, false, false, settled
@@ -203,8 +204,8 @@ func (s *Store) planCreate(sl, source *slot, r *protocol.CreateRequest, room jou
 	}
 	if plan.Exists {
 		s.journal.Cancel(room)
-		s.touch(sl, r.Now)
-		return store.NewInfo(sl.name, &sl.assigned.state), nil, inFlight, nil
+		renewal := s.touch(sl, r.Now)
+		return store.NewInfo(sl.name, &sl.assigned.state), renewal, inFlight, nil
 	}
 	o = s.newOp(recordCreate, r.Now)
 	o.create = plan.State
@@ -224,24 +225,34 @@ func (s *Store) planCreate(sl, source *slot, r *protocol.CreateRequest, room jou
 }
 
 // touch renews a stream's sliding TTL. The renewal goes to the journal when the
-// one that is there has fallen behind too far; nobody waits for it. The slot's
-// lock is held.
-func (s *Store) touch(sl *slot, now time.Time) {
-	if !sl.assigned.state.Expiry.HasTTL {
-		return
+// one that is there has fallen behind further than a restart makes good; then the
+// op is to be waited for by awaitTouch. The slot's lock is held.
+func (s *Store) touch(sl *slot, now time.Time) *op {
+	if !sl.assigned.exists || !sl.assigned.state.Expiry.HasTTL {
+		return nil
 	}
 	sl.renew(now)
-	if now.Sub(sl.journaled) <= sl.assigned.state.Expiry.RenewalSlack() || !sl.assigned.exists {
-		return
+	if now.Sub(sl.journaled) <= sl.assigned.state.Expiry.RenewalSlack() {
+		return nil
 	}
 	room, err := s.journal.Reserve(canceled, recordOverhead+len(sl.name), false)
 	if err != nil {
-		return // a full disk: the stream may end early if the process ends before there is room
+		return nil // on a full disk the stream may end early if the process does
 	}
 	o := s.newOp(recordTouch, now)
-	o.done = nil
 	o.target(sl, effectTouch)
-	_ = s.submit(o, nil, room) // the next write of anybody reports the journal's failure
+	if err := s.submit(o, nil, room); err != nil {
+		return nil // the next change of anybody reports the journal's failure
+	}
+	return o
+}
+
+// awaitTouch waits until a renewal is durable. Reads go on without it when the
+// journal has failed.
+func awaitTouch(ctx context.Context, o *op) {
+	if o != nil {
+		_ = o.wait(ctx)
+	}
 }
 
 // canceled makes Reserve fail rather than wait.

@@ -6,6 +6,7 @@
 .PHONY: run build test lint fmt go-test plugin-check node-test clean
 
 server := bin/durable-streams-server
+gofiles = $(shell find . -name '*.go' -not -path './test/*')
 tool := go tool -modfile=tools/go.mod
 
 run: build
@@ -18,13 +19,13 @@ test: lint go-test plugin-check node-test
 
 # gofumpt -l names the files that it would change, and make fails if there are any.
 lint:
-	@unformatted=$$($(tool) gofumpt -l $$(git ls-files -co --exclude-standard '*.go')) && \
+	@unformatted=$$($(tool) gofumpt -l $(gofiles)) && \
 		if [ -n "$$unformatted" ]; then echo "run make fmt, which formats:"; echo "$$unformatted"; exit 1; fi
 	go vet -tags plugin ./...
 	$(tool) staticcheck -tags plugin ./...
 
 fmt:
-	$(tool) gofumpt -w $$(git ls-files -co --exclude-standard '*.go')
+	$(tool) gofumpt -w $(gofiles)
 
 go-test:
 	.ci/go-test -race ./...

@@ -59,6 +59,13 @@ func TestPost(t *testing.T) {
 			create,
 			{method: "POST", target: "a", headers: producer("p", "0", "2"), body: "1", status: 409, want: h("Producer-Expected-Seq", "0", "Producer-Received-Seq", "2", "Stream-Closed", "")},
 		}},
+		{"§5.2.1: a conflict that is no gap says so", []step{
+			create,
+			{method: "POST", target: "a", headers: producer("p", "0", "0"), body: "1", status: 200},
+			{method: "POST", target: "a", headers: h("Stream-Closed", "true"), status: 204},
+			{method: "POST", target: "a", headers: producer("p", "0", "1"), body: "2", status: 409, want: h("Stream-Closed", "true", "Producer-Expected-Seq", "1", "Producer-Received-Seq", "1")},
+			{method: "POST", target: "a", headers: plain, body: "2", status: 409, want: h("Producer-Expected-Seq", "", "Producer-Received-Seq", "")},
+		}},
 		{"§5.2.1: stale epoch", []step{
 			create,
 			{method: "POST", target: "a", headers: producer("p", "7", "0"), body: "1", status: 200},

@@ -189,6 +189,9 @@ func (a *answer) refuse(r *protocol.Refusal) {
 	if response.extra != nil {
 		response.extra(a, r)
 	}
+	if response.status == http.StatusConflict && r.Code != protocol.SequenceGap {
+		setNoGap(a)
+	}
 	a.boundBody()
 	a.text(response.status, r.Error())
 }
@@ -235,6 +238,16 @@ func setCurrentEpoch(a *answer, r *protocol.Refusal) {
 func setGap(a *answer, r *protocol.Refusal) {
 	a.setInt(protocol.HeaderProducerExpectedSeq, r.Expected)
 	a.setInt(protocol.HeaderProducerReceivedSeq, r.Received)
+}
+
+// setNoGap tells a producer whose request conflicts for another reason that no
+// earlier request is missing. The official client takes a 409 without these
+// headers for a gap that begins at 0, and sends the request again for ever.
+func setNoGap(a *answer) {
+	seq := a.r.Header.Get(protocol.HeaderProducerSeq)
+	if n, err := strconv.ParseUint(seq, 10, 63); err == nil {
+		setGap(a, &protocol.Refusal{Expected: int64(n), Received: int64(n)})
+	}
 }
 
 func setAllow(a *answer, _ *protocol.Refusal) { a.set("Allow", allowedMethods) }

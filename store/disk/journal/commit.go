@@ -128,8 +128,11 @@ func (c *committer) commit() error {
 	}
 	c.writers = n
 	for _, p := range c.batch {
-		c.j.durable.Store(p.lsn)
+		lsn := p.lsn // Committed may use the Pending again
 		p.Target.Committed(p, nil)
+		// Only now: a checkpoint trusts that what is durable has arrived at its
+		// target, and releases the journal up to here.
+		c.j.durable.Store(lsn)
 	}
 	clear(c.batch)
 	c.rest = c.rest[n:]

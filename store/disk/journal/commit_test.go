@@ -137,6 +137,35 @@ func TestCommit_tellsEachOnceAndInOrder(t *testing.T) {
 	mustClose(t, j)
 }
 
+// A checkpoint of all that is durable must find it with its targets.
+func TestCommit_durableOnceTheTargetKnows(t *testing.T) {
+	j, _ := mustOpen(t, newMem(t, vfs.MemOptions{}), testOptions(), 0)
+	for range uint64(5) {
+		var during uint64
+		o := newOutcome()
+		r, err := j.Reserve(t.Context(), 1, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &Pending{Body: []byte("x")}
+		p.Target = committed(func(err error) {
+			during = j.Durable()
+			o.Committed(p, err)
+		})
+		if err := j.Submit(p, r); err != nil {
+			t.Fatal(err)
+		}
+		lsn := p.LSN()
+		if err := o.wait(); err != nil || during != lsn-1 {
+			t.Errorf("record %d is told of when %d is durable: %v", lsn, during, err)
+		}
+	}
+	mustClose(t, j)
+	if j.Durable() != 5 {
+		t.Errorf("durable is %d", j.Durable())
+	}
+}
+
 func TestCommit_barrier(t *testing.T) {
 	m := newMem(t, vfs.MemOptions{})
 	g := newGate(isBatch)

@@ -50,7 +50,7 @@ type Target interface {
 	// Committed is called once: with nil when the record is as durable as the
 	// options promise, else with the reason why that is not known. Calls come in
 	// the order of LSNs, one at a time, and hold up the journal: they must be
-	// short and must not wait for it.
+	// short and must not wait for it. p is the caller's again.
 	Committed(p *Pending, err error)
 }
 
@@ -68,7 +68,7 @@ type Journal struct {
 	failure error // set once; nothing is written after it
 	wake    chan struct{}
 
-	durable atomic.Uint64 // LSN of the last record that Committed was told of
+	durable atomic.Uint64 // LSN of the last record whose target has been told
 	space   space
 	files   files
 
@@ -98,7 +98,8 @@ func (j *Journal) Stats() Stats {
 	}
 }
 
-// Durable returns the LSN of the last record that is acknowledged.
+// Durable returns the LSN of the last record that is acknowledged: Committed has
+// returned for it and all before it.
 func (j *Journal) Durable() uint64 { return j.durable.Load() }
 
 // SetSyncInterval changes Options.SyncInterval from the next batch on.

@@ -30,10 +30,10 @@ func TestOpen_replaysWhatWasAppended(t *testing.T) {
 					mustAdd(t, j, r)
 					want = append(want, r)
 				}
+				mustClose(t, j)
 				if j.Durable() != uint64(len(want)) {
 					t.Errorf("durable is %d, want %d", j.Durable(), len(want))
 				}
-				mustClose(t, j)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,9 +21,18 @@ const (
 	// from the beginning of the file.
 	BlockSize = 16 << 10
 	frameSize = 64 << 10 // a frame is closed when it has grown to this
+	frameHead = 8
+	// maxFooter bounds what Open reads without knowing that it is a footer.
+	maxFooter = 1 << 20
 
 	suffix    = ".seg"
 	tmpSuffix = ".tmp"
+)
+
+// The kinds of entries.
+const (
+	kindStream byte = iota
+	kindTombstone
 )
 
 var (
@@ -82,19 +92,20 @@ func FileName(dir string, number uint64) string {
 }
 
 // List returns the numbers of the segments in dir in ascending order, and the
-// paths of leftovers of a crash.
+// paths of leftovers of a crash. Other files are left out.
 func List(fs vfs.FS, dir string) (numbers []uint64, leftovers []string, err error) {
 	names, err := fs.List(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, tmpSuffix) {
+		whole := strings.TrimSuffix(name, tmpSuffix)
+		number, err := strconv.ParseUint(strings.TrimSuffix(whole, suffix), 16, 64)
+		switch {
+		case err != nil || filepath.Base(FileName(dir, number)) != whole:
+		case whole != name:
 			leftovers = append(leftovers, filepath.Join(dir, name))
-			continue
-		}
-		number, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 16, 64)
-		if err == nil && strings.HasSuffix(name, suffix) {
+		default:
 			numbers = append(numbers, number)
 		}
 	}
@@ -121,7 +132,7 @@ func (i *Info) encode() []byte {
 
 func decodeInfo(b []byte) (Info, bool) {
 	const fixed = 13
-	if len(b) < 8*fixed || len(b)%8 != 0 {
+	if len(b) < 8*fixed || len(b) > maxFooter || len(b)%8 != 0 {
 		return Info{}, false
 	}
 	var v [fixed]uint64
@@ -133,7 +144,7 @@ func decodeInfo(b []byte) (Info, bool) {
 		LastID: v[7], Entries: v[8], Tombstones: v[9], DataEnd: int64(v[10]), TableStart: int64(v[11]),
 	}
 	b = b[8*fixed:]
-	if v[12] != uint64(len(b)/8) || i.DataEnd < headerLen || i.TableStart < i.DataEnd {
+	if v[12] != uint64(len(b)/8) || v[3] > math.MaxUint32 || v[4] > math.MaxUint32 || i.DataEnd < headerLen || i.TableStart < i.DataEnd {
 		return Info{}, false
 	}
 	for ; len(b) > 0; b = b[8:] {
@@ -142,11 +153,13 @@ func decodeInfo(b []byte) (Info, bool) {
 	return i, true
 }
 
-func appendEntry(dst []byte, e *Entry) []byte {
-	body := make([]byte, 0, 64+len(e.Name)+len(e.Meta)+12*len(e.Extents))
-	kind := byte(0)
+// appendEntry appends e to dst. body is a buffer for it, and is returned for the
+// next one.
+func appendEntry(dst, body []byte, e *Entry) (entry, buffer []byte) {
+	body = body[:0]
+	kind := kindStream
 	if e.Tombstone {
-		kind = 1
+		kind = kindTombstone
 	}
 	body = append(body, kind)
 	body = binary.AppendUvarint(body, e.ID)
@@ -162,7 +175,7 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		body = binary.AppendUvarint(body, uint64(x.Len))
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(body)))
-	return append(dst, body...)
+	return append(dst, body...), body
 }
 
 // decoder takes numbers and strings off the front of a slice. After a failure it
@@ -196,21 +209,31 @@ func (d *decoder) bytes() []byte {
 // decodeEntry takes one entry off d.
 func decodeEntry(d *decoder) (e Entry, ok bool) {
 	b := decoder{b: d.bytes()}
-	if d.failed || len(b.b) == 0 {
+	if d.failed || len(b.b) == 0 || b.b[0] > kindTombstone {
 		return e, false
 	}
-	e.Tombstone = b.b[0] == 1
+	e.Tombstone = b.b[0] == kindTombstone
 	b.b = b.b[1:]
 	e.ID = b.uvarint()
 	e.LSN = b.uvarint()
 	e.Name = string(b.bytes())
 	e.Meta = b.bytes()
 	n := b.uvarint()
-	if b.failed || n > uint64(len(b.b)) {
+	if b.failed || n > uint64(len(b.b))/3 { // an extent takes three bytes or more
 		return e, false
 	}
-	for range n {
-		e.Extents = append(e.Extents, Extent{Start: int64(b.uvarint()), Offset: int64(b.uvarint()), Len: int64(b.uvarint())})
+	if n > 0 {
+		e.Extents = make([]Extent, n)
+	}
+	for i := range e.Extents {
+		e.Extents[i] = Extent{Start: int64(b.uvarint()), Offset: int64(b.uvarint()), Len: int64(b.uvarint())}
 	}
 	return e, !b.failed && len(b.b) == 0
+}
+
+// within reports whether the extent lies in data that ends at dataEnd, and its
+// numbers are those of a stream.
+func (x Extent) within(dataEnd int64) bool {
+	return x.Start >= 0 && x.Len >= 0 && x.Start <= math.MaxInt64-x.Len &&
+		x.Offset >= headerLen && x.Offset <= dataEnd && x.Len <= dataEnd-x.Offset
 }

@@ -51,7 +51,7 @@ func (r *Reader) load(number uint64) error {
 		return err
 	}
 	footerLen := int64(le.Uint32(trailer[:]))
-	if string(trailer[8:]) != magic || footerLen > size-headerLen-trailerLen {
+	if string(trailer[8:]) != magic || footerLen > min(size-headerLen-trailerLen, maxFooter) {
 		return corrupt(r.file.Name(), size-trailerLen, "the segment has no end mark")
 	}
 	footerAt := size - trailerLen - footerLen
@@ -104,7 +104,7 @@ func ScratchLen(n int) int { return (n+2*BlockSize-2)/BlockSize*BlockSize + Bloc
 // the block table. The result is a part of scratch, which has at least
 // ScratchLen(n) bytes.
 func (r *Reader) Read(scratch []byte, off int64, n int) ([]byte, error) {
-	if off < headerLen || n < 0 || off+int64(n) > r.info.DataEnd {
+	if off < headerLen || off > r.info.DataEnd || n < 0 || int64(n) > r.info.DataEnd-off {
 		return nil, corrupt(r.file.Name(), off, fmt.Sprintf("an extent of %d bytes there is outside the data", n))
 	}
 	first := off / BlockSize * BlockSize
@@ -126,36 +126,63 @@ func (r *Reader) Read(scratch []byte, off int64, n int) ([]byte, error) {
 // Entries calls fn with every entry of the directory in order, until fn returns
 // an error, which it returns. The entry's Meta is valid during the call only.
 func (r *Reader) Entries(fn func(e *Entry) error) error {
-	var frame []byte
-	for at := r.info.DataEnd; at < r.info.TableStart; {
-		var head [8]byte
-		if err := readFull(r.file, head[:], at); err != nil {
+	var (
+		frame               []byte
+		entries, tombstones uint64
+		lastID              uint64
+	)
+	for at := r.info.DataEnd; at < r.info.TableStart; at += frameHead + int64(len(frame)) {
+		var err error
+		if frame, err = r.frame(frame, at); err != nil {
 			return err
-		}
-		n := int64(le.Uint32(head[:]))
-		if at+8+n > r.info.TableStart {
-			return corrupt(r.file.Name(), at, "a frame of the directory is longer than the directory")
-		}
-		if int64(cap(frame)) < n {
-			frame = make([]byte, n)
-		}
-		frame = frame[:n]
-		if err := readFull(r.file, frame, at+8); err != nil {
-			return err
-		}
-		if crc32.Checksum(frame, castagnoli) != le.Uint32(head[4:]) {
-			return corrupt(r.file.Name(), at, "a frame of the directory does not match its checksum")
 		}
 		for d := (decoder{b: frame}); len(d.b) > 0; {
 			e, ok := decodeEntry(&d)
-			if !ok {
+			if !ok || e.ID < lastID {
 				return corrupt(r.file.Name(), at, "an entry of the directory is malformed")
+			}
+			for _, x := range e.Extents {
+				if !x.within(r.info.DataEnd) {
+					return corrupt(r.file.Name(), at, "an entry of the directory has an extent outside the data")
+				}
+			}
+			lastID = e.ID
+			entries++
+			if e.Tombstone {
+				tombstones++
 			}
 			if err := fn(&e); err != nil {
 				return err
 			}
 		}
-		at += 8 + n
+	}
+	if entries != r.info.Entries || tombstones != r.info.Tombstones {
+		return corrupt(r.file.Name(), r.info.DataEnd, fmt.Sprintf("the directory has %d entries, the footer says %d", entries, r.info.Entries))
 	}
 	return nil
+}
+
+// frame reads the directory's frame at position at into buf, which grows if need
+// be.
+func (r *Reader) frame(buf []byte, at int64) ([]byte, error) {
+	var head [frameHead]byte
+	if err := readFull(r.file, head[:], at); err != nil {
+		return nil, err
+	}
+	n := int64(le.Uint32(head[:]))
+	if n == 0 || n > r.info.TableStart-at-frameHead {
+		// No frame is empty. A page of zeros would look like many of them.
+		return nil, corrupt(r.file.Name(), at, fmt.Sprintf("a frame of the directory cannot have %d bytes", n))
+	}
+	if int64(cap(buf)) < n {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	if err := readFull(r.file, buf, at+frameHead); err != nil {
+		return nil, err
+	}
+	if crc32.Checksum(buf, castagnoli) != le.Uint32(head[4:]) {
+		return nil, corrupt(r.file.Name(), at, "a frame of the directory does not match its checksum")
+	}
+	return buf, nil
 }

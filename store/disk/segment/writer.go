@@ -2,7 +2,9 @@ package segment
 
 import (
 	"errors"
+	"fmt"
 	"hash/crc32"
+	"io/fs"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/internal/vfs"
 )
@@ -12,11 +14,18 @@ const writeSize = 1 << 20
 
 // Writer writes one segment. It is used by one goroutine: for each stream the
 // bytes of its extents, then its entry; at the end Finish or Abort.
+//
+// The directory stays in memory until Finish: about 40 bytes and the name and
+// meta for each entry.
 type Writer struct {
 	fs   vfs.FS
 	dir  string
 	file vfs.File
 	info Info
+	// err is the first error. After it the file is not what it should be, and
+	// only Abort is left.
+	err  error
+	done bool // Finish or Abort has ended the Writer
 
 	buf   []byte
 	start int64 // position in the file of buf[0]
@@ -25,18 +34,29 @@ type Writer struct {
 	crcLen int
 	table  []byte
 
-	directory []byte // finished frames
-	frame     []byte
+	frames    [][]byte // finished frames of the directory, with their heads
+	directory int64    // their length
+	frame     []byte   // behind the space for its head; nil without an entry
+	entry     []byte   // buffer of Add
+	lastID    uint64   // of the last entry
 }
 
 // NewWriter creates a segment. info says what Finish is to write into the
-// footer; the counts and positions are filled in.
-func NewWriter(fs vfs.FS, dir string, info Info) (*Writer, error) {
-	file, err := fs.Create(FileName(dir, info.Number) + tmpSuffix)
+// footer; the counts and positions are filled in. A number that a segment has
+// already is an fs.ErrExist.
+func NewWriter(fsys vfs.FS, dir string, info Info) (*Writer, error) {
+	name := FileName(dir, info.Number)
+	switch _, err := fsys.Stat(name); {
+	case err == nil: // Finish would replace it
+		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	file, err := fsys.Create(name + tmpSuffix)
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{fs: fs, dir: dir, file: file, info: info, buf: make([]byte, 0, writeSize)}
+	w := &Writer{fs: fsys, dir: dir, file: file, info: info, buf: make([]byte, 0, writeSize)}
 	header := make([]byte, headerLen)
 	copy(header, magic)
 	le.PutUint64(header[8:], info.Number)
@@ -55,12 +75,16 @@ func (w *Writer) Offset() int64 { return w.start + int64(len(w.buf)) }
 
 // Size returns how large the segment would be if it were finished now, without
 // the block table.
-func (w *Writer) Size() int64 { return w.Offset() + int64(len(w.directory)+len(w.frame)) }
+func (w *Writer) Size() int64 { return w.Offset() + w.directory + int64(len(w.frame)) }
 
-// Write appends data.
+// Write appends data. After an error no more can be written.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.checksum(p)
-	return w.put(p)
+	w.put(p)
+	if w.err != nil {
+		return 0, w.err
+	}
+	return len(p), nil
 }
 
 // checksum takes data into the block table.
@@ -81,92 +105,131 @@ func (w *Writer) closeBlock() {
 	w.crc, w.crcLen = 0, 0
 }
 
-// put appends bytes of any kind to the file.
-func (w *Writer) put(p []byte) (int, error) {
-	n := len(p)
-	for len(p) > 0 {
+// put appends bytes of any kind to the file, unless it has failed.
+func (w *Writer) put(p []byte) {
+	for len(p) > 0 && w.err == nil {
 		m := min(len(p), cap(w.buf)-len(w.buf))
 		w.buf = append(w.buf, p[:m]...)
 		p = p[m:]
 		if len(w.buf) == cap(w.buf) {
-			if err := w.flush(); err != nil {
-				return 0, err
-			}
+			w.flush()
 		}
 	}
-	return n, nil
 }
 
-func (w *Writer) flush() error {
-	if _, err := w.file.WriteAt(w.buf, w.start); err != nil {
-		return err
+func (w *Writer) flush() {
+	if w.err != nil {
+		return
+	}
+	if _, w.err = w.file.WriteAt(w.buf, w.start); w.err != nil {
+		return
 	}
 	w.start += int64(len(w.buf))
 	w.buf = w.buf[:0]
-	return nil
 }
 
 // Add adds a stream's entry. Entries come in ascending order of ID; of one ID a
-// tombstone is the only one.
+// tombstone is the only one. Finish reports an entry that is out of order or
+// that has an extent which was not written.
 func (w *Writer) Add(e *Entry) {
+	if e.ID < w.lastID {
+		w.fail(fmt.Errorf("segment %d: entry of stream %d after that of stream %d", w.info.Number, e.ID, w.lastID))
+	}
+	for _, x := range e.Extents {
+		if !x.within(w.Offset()) {
+			w.fail(fmt.Errorf("segment %d: entry of stream %d has an extent outside the data", w.info.Number, e.ID))
+		}
+	}
+	w.lastID = e.ID
 	w.info.Entries++
 	if e.Tombstone {
 		w.info.Tombstones++
 	}
-	w.frame = appendEntry(w.frame, e)
-	if len(w.frame) >= frameSize {
+	if w.frame == nil {
+		w.frame = make([]byte, frameHead, frameSize+1<<10)
+	}
+	w.frame, w.entry = appendEntry(w.frame, w.entry, e)
+	if len(w.frame) >= frameHead+frameSize {
 		w.closeFrame()
 	}
 }
 
+func (w *Writer) fail(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}
+
 func (w *Writer) closeFrame() {
-	if len(w.frame) == 0 {
+	if w.frame == nil {
 		return
 	}
-	w.directory = le.AppendUint32(w.directory, uint32(len(w.frame)))
-	w.directory = le.AppendUint32(w.directory, crc32.Checksum(w.frame, castagnoli))
-	w.directory = append(w.directory, w.frame...)
-	w.frame = w.frame[:0]
+	entries := w.frame[frameHead:]
+	le.PutUint32(w.frame, uint32(len(entries)))
+	le.PutUint32(w.frame[4:], crc32.Checksum(entries, castagnoli))
+	w.frames = append(w.frames, w.frame)
+	w.directory += int64(len(w.frame))
+	w.frame = nil
 }
 
 // SetParts sets Info.Parts, which may be known only at the end.
 func (w *Writer) SetParts(n uint32) { w.info.Parts = n }
 
 // Finish makes the segment durable under its name. After an error nothing of it
-// is left.
+// is left, with one exception: if the folder could not be synced, a crash can
+// bring the whole segment back.
 func (w *Writer) Finish() (Info, error) {
 	w.info.DataEnd = w.Offset()
+	w.putEnd()
+	w.flush()
+	if w.err == nil {
+		w.err = w.file.Sync()
+	}
+	if w.err != nil {
+		return Info{}, errors.Join(w.err, w.Abort())
+	}
+	w.done = true
+	name := FileName(w.dir, w.info.Number)
+	err := w.file.Close()
+	if err == nil {
+		err = w.fs.Rename(name+tmpSuffix, name)
+	}
+	if err != nil {
+		return Info{}, errors.Join(err, w.fs.Remove(name+tmpSuffix))
+	}
+	if err := w.fs.SyncDir(w.dir); err != nil {
+		return Info{}, errors.Join(err, w.fs.Remove(name))
+	}
+	return w.info, nil
+}
+
+// putEnd appends all that follows the data.
+func (w *Writer) putEnd() {
 	if w.crcLen > 0 {
 		w.closeBlock()
 	}
 	w.closeFrame()
-	w.info.TableStart = w.info.DataEnd + int64(len(w.directory))
-	tail := append(w.directory, w.table...)
-	tail = le.AppendUint32(tail, crc32.Checksum(w.table, castagnoli))
+	w.info.TableStart = w.info.DataEnd + w.directory
 	footer := w.info.encode()
+	if len(footer) > maxFooter {
+		w.fail(fmt.Errorf("segment %d: replaces %d others, which are too many", w.info.Number, len(w.info.Replaces)))
+	}
+	for _, f := range w.frames {
+		w.put(f)
+	}
+	tail := le.AppendUint32(w.table, crc32.Checksum(w.table, castagnoli))
 	tail = append(tail, footer...)
 	tail = le.AppendUint32(tail, uint32(len(footer)))
 	tail = le.AppendUint32(tail, crc32.Checksum(footer, castagnoli))
 	tail = append(tail, magic...)
-	_, err := w.put(tail)
-	if err == nil {
-		err = w.flush()
-	}
-	if err == nil {
-		err = w.file.Sync()
-	}
-	if err != nil {
-		return Info{}, errors.Join(err, w.Abort())
-	}
-	name := FileName(w.dir, w.info.Number)
-	err = errors.Join(w.file.Close(), w.fs.Rename(name+tmpSuffix, name))
-	if err == nil {
-		err = w.fs.SyncDir(w.dir)
-	}
-	return w.info, err
+	w.put(tail)
 }
 
-// Abort removes what was written.
+// Abort removes what was written. After Finish or Abort it does nothing.
 func (w *Writer) Abort() error {
+	if w.done {
+		return nil
+	}
+	w.done = true
 	return errors.Join(w.file.Close(), w.fs.Remove(FileName(w.dir, w.info.Number)+tmpSuffix))
 }

@@ -175,8 +175,6 @@ func TestDamage_missingFile(t *testing.T) {
 		switch i {
 		case 0:
 			wantDamage(t, err, files[1], 0, 0)
-		default:
-			wantDamage(t, err, files[i-1], 0, 0)
 		case len(files) - 1: // nothing in the folder says that it was there
 			if err != nil {
 				t.Fatal(err)
@@ -186,6 +184,8 @@ func TestDamage_missingFile(t *testing.T) {
 			}
 			mustClose(t, j)
 			continue
+		default:
+			wantDamage(t, err, files[i-1], 0, 0)
 		}
 		if after, err := c.List(testDir); err != nil || len(after) != len(names) {
 			t.Errorf("files were %v, are %v: %v", names, after, err)

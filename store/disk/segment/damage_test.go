@@ -85,6 +85,65 @@ func TestDamage_zeros(t *testing.T) {
 	}
 }
 
+// What has the right checksum is still not believed blindly.
+func TestEntries_malformed(t *testing.T) {
+	good, _ := appendEntry(nil, nil, &Entry{ID: 5, LSN: 6, Name: "n", Meta: []byte("m"), Extents: []Extent{{1, headerLen, 0}}})
+	if e, ok := decodeEntry(&decoder{b: good}); !ok || e.ID != 5 {
+		t.Fatal(e, ok)
+	}
+	at := func(i int, c byte) []byte {
+		b := append([]byte(nil), good...)
+		b[i] = c
+		return b
+	}
+	for name, b := range map[string][]byte{
+		"kind":              at(1, 2),
+		"longer than it is": append(at(0, good[0]+1), 0),
+		"cut short":         at(0, good[0]-1),
+		"name":              at(4, 100),
+		"extents":           at(8, 2),
+		"many extents":      append(at(8, 0xff), 0xff, 0xff, 0xff),
+		"empty":             {0},
+	} {
+		if e, ok := decodeEntry(&decoder{b: b}); ok {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+	m := small()
+	for name, change := range map[string]func(w *Writer){
+		"entries":       func(w *Writer) { w.info.Entries++ },
+		"tombstones":    func(w *Writer) { w.info.Tombstones-- },
+		"missing frame": func(w *Writer) { w.frame = nil },
+		"extent outside the data": func(w *Writer) {
+			w.frame, w.entry = appendEntry(w.frame, nil, &Entry{ID: 1 << 60, Extents: []Extent{{Offset: 1 << 20, Len: 1}}})
+		},
+		"order": func(w *Writer) { w.frame, w.entry = appendEntry(w.frame, nil, &Entry{ID: 1}) },
+	} {
+		mem := newMem(t)
+		w, err := NewWriter(mem, testDir, m.info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range m.streams {
+			w.Add(&Entry{ID: m.streams[i].entry.ID, Tombstone: i == 3})
+		}
+		change(w)
+		if _, err := w.Finish(); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Open(mem, testDir, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Entries(func(*Entry) error { return nil }); !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Damage to one block is none of the others'.
 func TestRead_damagedBlock(t *testing.T) {
 	m := &model{info: Info{Number: 1}, streams: []stream{{Entry{ID: 1}, [][]byte{noise(1, 4*BlockSize)}}}}

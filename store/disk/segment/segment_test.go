@@ -118,9 +118,17 @@ func TestRead_anyRange(t *testing.T) {
 	const most = 1<<63 - 1
 	scratch := make([]byte, ScratchLen(1<<20))
 	for _, x := range []Extent{
-		{Offset: 0, Len: 1}, {Offset: headerLen - 1, Len: 1}, {Offset: headerLen, Len: info.DataEnd},
-		{Offset: info.DataEnd, Len: 1}, {Offset: info.DataEnd + 1}, {Offset: -1, Len: 1}, {Offset: headerLen, Len: -1},
-		{Offset: most, Len: 1}, {Offset: headerLen, Len: most}, {Offset: most, Len: most}, {Offset: -most - 1, Len: most},
+		{Offset: 0, Len: 1},
+		{Offset: headerLen - 1, Len: 1},
+		{Offset: headerLen, Len: info.DataEnd},
+		{Offset: info.DataEnd, Len: 1},
+		{Offset: info.DataEnd + 1},
+		{Offset: -1, Len: 1},
+		{Offset: headerLen, Len: -1},
+		{Offset: most, Len: 1},
+		{Offset: headerLen, Len: most},
+		{Offset: most, Len: most},
+		{Offset: -most - 1, Len: most},
 	} {
 		if b, err := r.Read(scratch, x.Offset, int(x.Len)); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%d bytes from %d: %d bytes, %v", x.Len, x.Offset, len(b), err)

@@ -200,9 +200,10 @@ func TestProcess_oneFolderTwoServers(t *testing.T) {
 	if err := second.wait(); err == nil {
 		t.Fatal("the second server ended well")
 	}
+	logged := second.output.String() + other.logged()
 	for _, want := range []string{dir, fmt.Sprintf("process %d", first.cmd.Process.Pid)} {
-		if output := second.output.String(); !strings.Contains(output, want) {
-			t.Errorf("the second server's error does not name %q:\n%s", want, output)
+		if !strings.Contains(logged, want) {
+			t.Errorf("the second server's error does not name %q:\n%s", want, logged)
 		}
 	}
 	status(t, http.StatusCreated, "PUT", c.url("/v1/stream/a"), "one")

@@ -43,6 +43,7 @@ For production, write a Caddyfile and use the command run.`,
 			cmd.Flags().StringP("listen", "l", defaultListen, "The address to listen on")
 			cmd.Flags().StringP("data-dir", "d", "", "The folder in which to keep streams")
 			cmd.Flags().BoolP("memory", "m", false, "Keep streams in memory")
+			cmd.Args = cobra.NoArgs
 			cmd.RunE = caddycmd.WrapCommandFuncForCobra(dev)
 		},
 	})
@@ -59,6 +60,9 @@ func dev(flags caddycmd.Flags) (int, error) {
 	}
 	dir, err := dataDir(flags.String("data-dir"), flags.Bool("memory"))
 	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
+	if err := checkFree(flags.String("listen")); err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	if err := caddy.Run(devConfig(flags.String("listen"), dir)); err != nil {
@@ -83,6 +87,17 @@ func baseURL(listen string) (string, error) {
 	return "http://" + net.JoinHostPort(host, port) + "/v1/stream/", nil
 }
 
+// checkFree says so if the address is in use. Caddy's listeners do not: to be able
+// to take over from a process before them, they share an address with it, and
+// every connection would reach either of the two.
+func checkFree(listen string) error {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q: %w; choose another address, or end the program that listens there", listen, err)
+	}
+	return l.Close()
+}
+
 // dataDir returns the absolute path of the folder to keep streams in, "" for
 // memory.
 func dataDir(dir string, memory bool) (string, error) {
@@ -104,6 +119,7 @@ func devConfig(listen, dir string) *caddy.Config {
 	handler := new(durablestreams.Handler)
 	// Braces would begin a placeholder.
 	handler.DataDir = strings.ReplaceAll(dir, "{", `\{`)
+	elsewhere := caddyhttp.StaticResponse{StatusCode: "404", Body: "there are no streams here; they are below /v1/stream/\n"}
 	http := caddyhttp.App{Servers: map[string]*caddyhttp.Server{"dev": {
 		Listen:    []string{listen},
 		Protocols: []string{"h1", "h2c"},
@@ -111,6 +127,10 @@ func devConfig(listen, dir string) *caddy.Config {
 		Routes: caddyhttp.RouteList{{
 			MatcherSetsRaw: []caddy.ModuleMap{{"path": caddyconfig.JSON(caddyhttp.MatchPath{"/v1/stream/*"}, nil)}},
 			HandlersRaw:    []json.RawMessage{caddyconfig.JSONModuleObject(handler, "handler", "durable_streams", nil)},
+		}, {
+			// Caddy answers what no route handles with an empty 200, which a client
+			// would take for a stream created.
+			HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(elsewhere, "handler", "static_response", nil)},
 		}},
 	}}}
 	keep := false

@@ -128,6 +128,11 @@ func TestDev(t *testing.T) {
 			if !strings.Contains(printed, "Data:     "+test.data) || !strings.Contains(printed, "Streams:  "+base+"\n") {
 				t.Errorf("dev printed\n%s", printed)
 			}
+			for _, elsewhere := range []string{"", "v1/stream", "first"} {
+				if status, text := request(t, "PUT", strings.TrimSuffix(base, "v1/stream/")+elsewhere, "hello"); status != http.StatusNotFound || !strings.Contains(text, "below /v1/stream/") {
+					t.Errorf("PUT /%s: %d %s", elsewhere, status, text)
+				}
+			}
 			if status, text := request(t, "PUT", base+"first", "hello"); status != http.StatusCreated {
 				t.Fatalf("PUT: %d %s", status, text)
 			}
@@ -146,6 +151,8 @@ func TestDev(t *testing.T) {
 }
 
 func TestDev_refused(t *testing.T) {
+	_, _, base := startDev(t, t.TempDir(), "--memory")
+	taken := strings.TrimSuffix(strings.TrimPrefix(base, "http://"), "/v1/stream/")
 	for _, test := range []struct {
 		args []string
 		want string
@@ -153,11 +160,15 @@ func TestDev_refused(t *testing.T) {
 		{[]string{"--listen", "4437"}, "write host:port"},
 		{[]string{"--listen", "127.0.0.1:0"}, "the port must be a number from 1 to 65535"},
 		{[]string{"--listen", "127.0.0.1:http"}, "the port must be a number"},
+		{[]string{"--memory", "--listen", taken}, "address already in use; choose another address"},
+		{[]string{"a-folder"}, "a-folder"},
 		{[]string{"--memory", "--data-dir", "x"}, "--memory and --data-dir exclude each other"},
 	} {
 		cmd := server(t, t.TempDir(), append([]string{"dev"}, test.args...)...)
 		cmd.Stderr = nil
+		watchdog := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		output, err := cmd.CombinedOutput()
+		watchdog.Stop()
 		if err == nil || !strings.Contains(string(output), test.want) {
 			t.Errorf("dev %v: %v\n%s", test.args, err, output)
 		}

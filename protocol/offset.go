@@ -49,7 +49,7 @@ func (o Offset) AppendTo(dst []byte) []byte {
 // [ParseReadOffset].
 func ParseOffset(s string) (Offset, *Refusal) {
 	if len(s) != offsetLen || s[offsetDigits] != '_' {
-		return 0, invalidOffset(s)
+		return 0, invalidOffset(s, "")
 	}
 	var pos Offset
 	for i := range len(s) {
@@ -57,7 +57,7 @@ func ParseOffset(s string) (Offset, *Refusal) {
 		switch {
 		case i == offsetDigits:
 		case c < '0' || c > '9':
-			return 0, invalidOffset(s)
+			return 0, invalidOffset(s, "")
 		case i < offsetDigits:
 			pos = pos*10 + Offset(c-'0')
 		}
@@ -74,11 +74,17 @@ func ParseReadOffset(s string) (Offset, *Refusal) {
 	case "now":
 		return Now, nil
 	}
-	return ParseOffset(s)
+	offset, refusal := ParseOffset(s)
+	if refusal != nil {
+		refusal = invalidOffset(s, ", -1 or now")
+	}
+	return offset, refusal
 }
 
-func invalidOffset(s string) *Refusal {
-	return refuse(InvalidOffset, "%q is not an offset; use a Stream-Next-Offset that this server returned, -1 or now", clip(s))
+// invalidOffset refuses s, where one of the sentinels would do as well as an
+// offset.
+func invalidOffset(s, sentinels string) *Refusal {
+	return refuse(InvalidOffset, "%q is not an offset here; use a Stream-Next-Offset that this server returned%s", clip(s), sentinels)
 }
 
 // clip shortens a client's text for an error message.

@@ -102,9 +102,15 @@ func TestParseReadOffset_sentinels(t *testing.T) {
 		if got, refusal := protocol.ParseReadOffset(s); refusal != nil || got != want {
 			t.Errorf("%q was parsed as %d, %v", s, got, refusal)
 		}
-		if _, refusal := protocol.ParseOffset(s); refusal == nil {
+		_, refusal := protocol.ParseOffset(s)
+		if refusal == nil {
 			t.Errorf("%q is a position", s)
+		} else if strings.Contains(refusal.Detail, "or now") {
+			t.Errorf("%q is refused and recommended: %s", s, refusal.Detail)
 		}
+	}
+	if _, refusal := protocol.ParseReadOffset("x"); !strings.HasSuffix(refusal.Detail, ", -1 or now") {
+		t.Errorf("a read does not learn of the sentinels: %s", refusal.Detail)
 	}
 }
 

@@ -28,6 +28,9 @@ func streamURL(r *http.Request) string {
 			u.Host = host
 		}
 	}
+	if u.Host == "" {
+		u.Scheme = "" // HTTP/1.0 knows no host: the path is all there is
+	}
 	return u.String()
 }
 

@@ -34,10 +34,10 @@ type Config struct {
 	// ReadTimeout is how long a request's body may make no progress before it is
 	// refused, 30 s by default.
 	ReadTimeout time.Duration
-	// StreamURL returns the absolute URL of the request's stream, for Location
-	// (§5.1). The default is made of what the client sent to this server: the
-	// Host header, whether it used TLS, and the path. X-Forwarded headers do not
-	// count, since any client can send them.
+	// StreamURL returns the URL of the request's stream, for Location (§5.1). The
+	// default is made of what the client sent to this server: the Host header,
+	// whether it used TLS, and the path. X-Forwarded headers do not count, since
+	// any client can send them.
 	StreamURL func(*http.Request) string
 	// Now returns the time by which cursors and cache lifetimes are computed,
 	// and at which requests are received.
@@ -87,8 +87,12 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// requestURL returns the request's absolute URL without its query.
+// requestURL returns the request's absolute URL without its query, or its path if
+// it names no host, as in HTTP/1.0.
 func requestURL(r *http.Request) string {
+	if r.Host == "" {
+		return r.URL.EscapedPath()
+	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"

@@ -99,6 +99,10 @@ func TestPut_location(t *testing.T) {
 	r.Host, r.TLS = "streams.example:8443", &tls.ConnectionState{}
 	w.do(t, r).header(t, "Location", "https://streams.example:8443/v1/stream/a%20b//c")
 
+	r = newRequest("PUT", "/v1/stream/d", "")
+	r.Host = ""
+	w.do(t, r).header(t, "Location", "/v1/stream/d")
+
 	w = newWorld(t, server.Config{StreamURL: func(r *http.Request) string { return "made:" + r.URL.Path }})
 	w.call(t, "PUT", "a", "").header(t, "Location", "made:/v1/stream/a")
 }

@@ -102,7 +102,13 @@ func engines() []string {
 //	    durability       sync | interval <duration>
 //	}
 func (d *Disk) UnmarshalCaddyfile(disp *caddyfile.Dispenser) error {
-	return d.caddyfileOptions().unmarshal(disp, d.check)
+	if err := d.caddyfileOptions().unmarshal(disp, d.check); err != nil {
+		return err
+	}
+	if d.DataDir == "" {
+		return disp.WrapErr(errNoDataDir)
+	}
+	return nil
 }
 
 // UnmarshalCaddyfile sets up the engine from Caddyfile tokens. Syntax:

@@ -182,6 +182,8 @@ func TestCaddyfile_refused(t *testing.T) {
 		{"data_dir and storage", "data_dir /x\n\t\tstorage memory", "data_dir and storage are both set; move data_dir into the storage block, at Caddyfile:5"},
 		{"storage without an engine", "storage", "storage needs the name of an engine: disk, memory"},
 		{"unknown engine", "storage tape", `there is no storage engine "tape"; the engines are: disk, memory`},
+		{"disk engine without a folder", "storage disk {\n\t\t\tsegment_size 1GiB\n\t\t}", "the disk engine needs data_dir, the folder in which it keeps streams, at Caddyfile:5"},
+		{"disk engine without a block", "storage disk", "the disk engine needs data_dir, the folder in which it keeps streams, at Caddyfile:3"},
 		{"argument of an engine", "storage disk /x", `disk takes no argument "/x"; its options are: data_dir, durability, max_file_handles, min_free_space, segment_size, at Caddyfile:3`},
 		{"unknown option of an engine", "storage disk {\n\t\t\tname x\n\t\t}", `disk has no option "name"; its options are: data_dir, durability, max_file_handles, min_free_space, segment_size, at Caddyfile:4`},
 		{"disk option of memory", "storage memory {\n\t\t\tdata_dir /x\n\t\t}", `memory has no option "data_dir"; its options are: name`},

@@ -1,6 +1,7 @@
 package durablestreams
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -58,10 +59,12 @@ func (*Disk) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+var errNoDataDir = errors.New("the disk engine needs data_dir, the folder in which it keeps streams")
+
 // Provision fills in defaults and resolves the folder's path.
 func (d *Disk) Provision(caddy.Context) error {
 	if d.DataDir == "" {
-		return fmt.Errorf("the disk engine needs data_dir, the folder in which it keeps streams")
+		return errNoDataDir
 	}
 	dir, err := caddy.NewReplacer().ReplaceOrErr(d.DataDir, true, true)
 	if err != nil {

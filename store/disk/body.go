@@ -1,11 +1,13 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sort"
 	"sync"
 
+	"github.com/caddy-durable-streams/caddy-durable-streams/filepool"
 	"github.com/caddy-durable-streams/caddy-durable-streams/protocol"
 	"github.com/caddy-durable-streams/caddy-durable-streams/store"
 	"github.com/caddy-durable-streams/caddy-durable-streams/store/disk/segment"
@@ -123,6 +125,9 @@ func (s *Store) readSegment(number uint64, offset int64, n int, fn func(p []byte
 	defer scratches.Put(scratch)
 	h, err := s.pool.Acquire(number)
 	if err != nil {
+		if errors.Is(err, filepool.ErrClosed) {
+			err = store.ErrClosed
+		}
 		return fmt.Errorf("open segment: %w", err)
 	}
 	p, err := h.Value().Read(*scratch, offset, n)

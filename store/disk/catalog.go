@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/protocol"
@@ -29,7 +30,71 @@ const (
 
 // catalog reads and writes the index in the engine's terms.
 type catalog struct {
-	index index.Index
+	mu    sync.RWMutex // held for writing while the index is exchanged
+	index index.Index  // nil while it could not be opened again
+	// failed says that a change failed, after which an index takes no more of them
+	// until it is opened again. Guarded by Store.maintenance.
+	failed bool
+}
+
+// errNoIndex is met by reads of what is not in memory, until the index could be
+// opened again.
+var errNoIndex = errors.New("the index could not be opened again after an error")
+
+func (c *catalog) get(key []byte) ([]byte, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.index == nil {
+		return nil, errNoIndex
+	}
+	return c.index.Get(nil, key)
+}
+
+// scan is [index.Index.Scan]. fn must not use the catalog.
+func (c *catalog) scan(from, to []byte, fn func(key, value []byte) bool) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.index == nil {
+		return errNoIndex
+	}
+	return c.index.Scan(from, to, fn)
+}
+
+func (c *catalog) apply(b *index.Batch) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.index == nil {
+		return errNoIndex
+	}
+	return c.index.Apply(b)
+}
+
+// reopen exchanges the index for a newly opened one if a change of it has failed.
+func (c *catalog) reopen(open func() (index.Index, error)) (err error) {
+	if !c.failed {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.index != nil {
+		err = c.index.Close()
+		c.index = nil
+	}
+	next, openErr := open()
+	if openErr != nil {
+		return errors.Join(err, openErr)
+	}
+	c.index, c.failed = next, false
+	return nil
+}
+
+func (c *catalog) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.index == nil {
+		return nil
+	}
+	return c.index.Close()
 }
 
 // streamRecord is what the index says of a stream: its state as of the last
@@ -66,7 +131,7 @@ func deadlinePrefix(at time.Time) []byte {
 }
 
 func (c *catalog) stream(name string) (streamRecord, error) {
-	value, err := c.index.Get(nil, streamKey(name))
+	value, err := c.get(streamKey(name))
 	if err != nil {
 		return streamRecord{}, err
 	}
@@ -107,7 +172,7 @@ func (r *streamRecord) encode() []byte {
 }
 
 func (c *catalog) producer(id uint64, producer string) (protocol.ProducerState, error) {
-	value, err := c.index.Get(nil, producerKey(id, producer))
+	value, err := c.get(producerKey(id, producer))
 	if err != nil {
 		return protocol.ProducerState{}, err
 	}
@@ -120,11 +185,11 @@ func (c *catalog) producer(id uint64, producer string) (protocol.ProducerState, 
 }
 
 // expired calls fn with the names of streams whose stored deadline is at or
-// before now, until it returns false.
-func (c *catalog) expired(now time.Time, fn func(name string) bool) error {
+// before now, and the keys that say so, until it returns false.
+func (c *catalog) expired(now time.Time, fn func(name string, key []byte) bool) error {
 	to := append(deadlinePrefix(now), 0xff)
-	return c.index.Scan([]byte{keyExpiry}, to, func(key, _ []byte) bool {
-		return fn(string(key[9:]))
+	return c.scan([]byte{keyExpiry}, to, func(key, _ []byte) bool {
+		return fn(string(key[9:]), key)
 	})
 }
 
@@ -138,7 +203,7 @@ func (c *catalog) names(prefix, after string, fn func(name string) bool) error {
 	if bytes.Compare(from, to) >= 0 {
 		return nil
 	}
-	return c.index.Scan(from, to, func(key, _ []byte) bool { return fn(string(key[1:])) })
+	return c.scan(from, to, func(key, _ []byte) bool { return fn(string(key[1:])) })
 }
 
 // prefixEnd returns the least key that is greater than all that begin with p.
@@ -184,7 +249,7 @@ func (u *update) flushIfFull() {
 
 func (u *update) flush() {
 	if u.err == nil && u.batch.Len() > 0 {
-		u.err = u.catalog.index.Apply(&u.batch)
+		u.err = u.catalog.apply(&u.batch)
 	}
 	u.batch.Reset()
 }
@@ -222,7 +287,7 @@ func (u *update) removeStream(name string, deadline []byte) {
 // removeProducers removes the producers of a stream that is gone.
 func (u *update) removeProducers(id uint64) {
 	from := producerKey(id, "")
-	err := u.catalog.index.Scan(from, prefixEnd(from), func(key, _ []byte) bool {
+	err := u.catalog.scan(from, prefixEnd(from), func(key, _ []byte) bool {
 		u.batch.Delete(key)
 		return true
 	})
@@ -259,7 +324,7 @@ type segmentStat struct {
 }
 
 func (c *catalog) manifest() (m manifest, err error) {
-	value, err := c.index.Get(nil, []byte{keyManifest})
+	value, err := c.get([]byte{keyManifest})
 	if err != nil {
 		return m, err
 	}

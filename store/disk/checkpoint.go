@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/protocol"
+	"github.com/caddy-durable-streams/caddy-durable-streams/store/disk/index"
 	"github.com/caddy-durable-streams/caddy-durable-streams/store/disk/segment"
 )
 
@@ -26,7 +27,13 @@ import (
 type dirtyList struct {
 	slots []*slot
 	bytes int64 // of memory, as headRoom counts it
+	// dead is how many bytes of segments the next checkpoint will set free.
+	dead int64
 }
+
+// due returns what the list counts against Options.CheckpointSize: space in
+// memory or on the disk that a checkpoint would give back.
+func (d *dirtyList) due() int64 { return d.bytes + d.dead }
 
 // markDirty enters a slot for the next checkpoint and accounts for n bytes. The
 // slot's lock is held.
@@ -45,9 +52,28 @@ func (s *Store) markDirty(sl *slot, n int64) {
 		s.dirty.slots = append(s.dirty.slots, sl)
 	}
 	s.dirty.bytes += n
-	full := s.dirty.bytes >= s.opts.CheckpointSize
+	full := s.dirty.due() >= s.opts.CheckpointSize
 	s.dirtyMu.Unlock()
 	s.headRoom.used.Add(n)
+	if full {
+		s.kick()
+	}
+}
+
+// forget counts the segments' bytes of a stream that is purged. They are dead
+// when a checkpoint has told the index. The slot's lock is held.
+func (s *Store) forget(sl *slot) {
+	var n int64
+	for _, x := range sl.extents {
+		n += x.len
+	}
+	if n == 0 {
+		return
+	}
+	s.dirtyMu.Lock()
+	s.dirty.dead += n
+	full := s.dirty.due() >= s.opts.CheckpointSize
+	s.dirtyMu.Unlock()
 	if full {
 		s.kick()
 	}
@@ -63,9 +89,11 @@ type capture struct {
 	bytes     [][]byte
 	extents   []extent // where the others are
 	tombs     []uint64
-	extent    *extent
+	extent    *extent // where the bytes are now
 	flushed   []*producer
-	oldRecord uint64 // slot.indexed before
+	oldRecord uint64   // slot.indexed before
+	dead      []extent // of that stream, if it is gone
+	deadline  []byte   // slot.deadline from now on
 }
 
 // Checkpoint writes a checkpoint if anything has changed. The store calls it by
@@ -73,6 +101,19 @@ type capture struct {
 func (s *Store) Checkpoint() error {
 	s.maintenance.Lock()
 	defer s.maintenance.Unlock()
+	s.look()
+	err := s.finish()
+	if err == nil {
+		err = s.checkpoint()
+	}
+	s.headRoom.setStuck(spaceError(err))
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) checkpoint() error {
 	lsn := s.journal.Durable()
 	s.dirtyMu.Lock()
 	list := s.dirty
@@ -84,32 +125,31 @@ func (s *Store) Checkpoint() error {
 		return nil
 	}
 	start := time.Now()
-	if err := s.room.background(list.bytes, true); err != nil {
-		s.putBack(list, nil)
-		return fmt.Errorf("checkpoint: %w", err)
-	}
 	captures := make([]capture, 0, len(list.slots))
 	for _, sl := range list.slots {
 		captures = append(captures, sl.capture())
 	}
 	info, err := s.writeCheckpoint(captures, lsn)
-	if err == nil {
-		err = s.indexCheckpoint(captures, info, lsn)
-	}
 	if err != nil {
 		s.putBack(list, captures)
-		return fmt.Errorf("checkpoint: %w", err)
+		return err
 	}
-	for i := range captures {
-		s.settleCapture(&captures[i])
+	s.unfinished = func() error {
+		if err := s.indexCheckpoint(captures, info, lsn); err != nil {
+			return err
+		}
+		for i := range captures {
+			s.settleCapture(&captures[i])
+		}
+		s.journal.Release(lsn)
+		s.headRoom.give(list.bytes)
+		s.checkpoints.Add(1)
+		s.checkpointNanos.Add(int64(time.Since(start)))
+		s.opts.Logger.Debug("checkpoint written", "segment", info.Number, "streams", len(captures), "bytes", info.DataEnd, "lsn", lsn, "duration", time.Since(start))
+		s.collect()
+		return nil
 	}
-	s.journal.Release(lsn)
-	s.headRoom.give(list.bytes)
-	s.checkpoints.Add(1)
-	s.checkpointNanos.Add(int64(time.Since(start)))
-	s.opts.Logger.Debug("checkpoint written", "segment", info.Number, "streams", len(captures), "bytes", info.DataEnd, "lsn", lsn, "duration", time.Since(start))
-	s.collect()
-	return nil
+	return s.finish()
 }
 
 // capture takes the slot's durable version for a checkpoint.
@@ -166,25 +206,65 @@ func (s *Store) putBack(list dirtyList, captures []capture) {
 		}
 	}
 	s.dirty.bytes += list.bytes
+	s.dirty.dead += list.dead
 }
 
 // writeCheckpoint writes the segment.
 func (s *Store) writeCheckpoint(captures []capture, lsn uint64) (segment.Info, error) {
-	sequence := s.sequence.Add(1)
-	number := s.number.Add(1)
-	w, err := segment.NewWriter(s.fs, s.segmentDir, segment.Info{
-		Number: number, Checkpoint: lsn, Sequence: sequence, Oldest: sequence, Newest: sequence,
-		LastID: s.lastID.Load(),
-	})
-	if err != nil {
+	var size int64
+	for i := range captures {
+		c := &captures[i]
+		size += int64(c.to-c.from) + slotOverhead
+		if err := s.lookUpDead(c); err != nil {
+			return segment.Info{}, err
+		}
+	}
+	if err := s.room.background(size, true); err != nil {
 		return segment.Info{}, err
+	}
+	if err := s.secure(); err != nil {
+		return segment.Info{}, err
+	}
+	sequence := s.sequence.Add(1)
+	_, dropped := s.segments.list()
+	info := segment.Info{
+		Number: s.number.Add(1), Checkpoint: lsn, Sequence: sequence, Oldest: sequence, Newest: sequence,
+		LastID: s.lastID.Load(), Replaces: dropped,
+	}
+	written, err := s.writeSegment(info, captures)
+	if err != nil {
+		s.segments.drop([]uint64{info.Number})
+	}
+	return written, err
+}
+
+func (s *Store) writeSegment(info segment.Info, captures []capture) (segment.Info, error) {
+	w, err := segment.NewWriter(s.fs, s.segmentDir, info)
+	if err != nil {
+		return info, err
 	}
 	for _, e := range entriesOf(captures) {
 		if err := e.capture.write(w, e.id); err != nil {
-			return segment.Info{}, errors.Join(err, w.Abort())
+			return info, errors.Join(err, w.Abort())
 		}
 	}
 	return w.Finish()
+}
+
+// lookUpDead finds the extents that die with what the capture removes. The
+// index's record says where they are now.
+func (s *Store) lookUpDead(c *capture) error {
+	if c.oldRecord == 0 || c.exists && c.oldRecord == c.meta.state.ID {
+		return nil
+	}
+	rec, err := s.catalog.stream(c.slot.name)
+	if err == nil && rec.state.ID == c.oldRecord {
+		c.dead = rec.extents
+	}
+	if errors.Is(err, index.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // captureEntry is one entry that a capture makes in the segment's directory.
@@ -235,16 +315,17 @@ func (c *capture) write(w *segment.Writer, id uint64) error {
 func (s *Store) indexCheckpoint(captures []capture, info segment.Info, lsn uint64) error {
 	u := s.newUpdate()
 	var live int64
+	var dead []extent
 	for i := range captures {
 		c := &captures[i]
 		sl := c.slot
+		dead = append(dead, c.dead...)
 		for _, id := range c.tombs {
 			u.removeProducers(id)
 		}
 		if !c.exists {
 			if c.oldRecord != 0 {
 				u.removeStream(sl.name, sl.deadline)
-				sl.deadline = nil
 			}
 			continue
 		}
@@ -253,17 +334,19 @@ func (s *Store) indexCheckpoint(captures []capture, info segment.Info, lsn uint6
 			extents = append(slices.Clip(extents), *c.extent)
 			live += c.extent.len
 		}
-		sl.deadline = u.stream(sl.name, &streamRecord{sequence: info.Sequence, lsn: c.lsn, state: c.meta.state, extents: extents}, sl.deadline)
+		c.deadline = u.stream(sl.name, &streamRecord{sequence: info.Sequence, lsn: c.lsn, state: c.meta.state, extents: extents}, sl.deadline)
 		for j := range c.meta.producers {
 			u.producer(c.meta.state.ID, &c.meta.producers[j])
 		}
 	}
 	m := s.newManifest()
 	m.checkpoint = lsn
+	kill(m.segments, dead)
 	m.segments = append(m.segments, statOf(info, live))
 	if err := u.commit(&m); err != nil {
 		return err
 	}
+	s.segments.dead(dead)
 	s.segments.add(statOf(info, live))
 	s.checkpointed.Store(lsn)
 	return nil
@@ -273,6 +356,7 @@ func (s *Store) indexCheckpoint(captures []capture, info segment.Info, lsn uint6
 func (s *Store) settleCapture(c *capture) {
 	sl := c.slot
 	sl.mu.Lock()
+	sl.deadline = c.deadline
 	switch {
 	case !c.exists:
 		sl.indexed = 0
@@ -285,24 +369,18 @@ func (s *Store) settleCapture(c *capture) {
 			sl.extents = append(slices.Clip(sl.extents), *c.extent)
 			sl.head.dropBefore(c.to)
 		}
+		sl.pruneProducers()
 	default:
 		// Removed while the segment was written: the next checkpoint buries it.
 		sl.indexed = c.meta.state.ID
 		if !slices.Contains(sl.tombs, c.meta.state.ID) {
 			sl.tombs = append(sl.tombs, c.meta.state.ID)
 		}
-		if c.extent != nil {
-			s.segments.dead([]extent{*c.extent})
-		}
 		s.markDirty(sl, 0)
 	}
 	sl.mu.Unlock()
 	s.table.unpin(sl)
 }
-
-// forget accounts for the bytes of a stream that is purged. The slot's lock is
-// held.
-func (s *Store) forget(sl *slot) { s.segments.dead(sl.extents) }
 
 func (s *Store) newUpdate() *update { return &update{catalog: &s.catalog} }
 

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"container/heap"
 	"context"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/store"
+	"github.com/caddy-durable-streams/caddy-durable-streams/store/disk/index"
 )
 
 const (
@@ -74,20 +76,23 @@ func (d *deadlines) due(now time.Time) (names []string) {
 // The store calls it by itself unless Options.Manual is set.
 func (s *Store) Expire() (int, error) {
 	now := s.opts.Now()
-	names := s.deadlines.due(now)
 	// The index knows the deadlines of the cold streams. What it says of those in
 	// memory may be out of date.
-	err := s.catalog.expired(now, func(name string) bool {
+	var names []string
+	cold := make(map[string][]byte) // the keys that say so
+	err := s.catalog.expired(now, func(name string, key []byte) bool {
 		if sl := s.table.find(name); sl != nil {
 			s.table.unpin(sl)
 			return true
 		}
 		names = append(names, name)
+		cold[name] = bytes.Clone(key)
 		return len(names) < expiryBatch
 	})
 	if err != nil {
 		return 0, asStoreError(err)
 	}
+	names = append(names, s.deadlines.due(now)...)
 	work := make(chan string)
 	failed := make(chan error, expiryWriters)
 	var wg sync.WaitGroup
@@ -113,7 +118,48 @@ func (s *Store) Expire() (int, error) {
 	for err := range failed {
 		errs = append(errs, err)
 	}
+	if err := s.dropDeadlines(cold); err != nil {
+		errs = append(errs, err)
+	}
 	return len(names), errors.Join(errs...)
+}
+
+// dropDeadlines removes those of the keys that streams' records do not bear out.
+// An update of the index that was cut short leaves them; they would be looked at
+// for ever, and many of them would hide what is behind them.
+func (s *Store) dropDeadlines(keys map[string][]byte) error {
+	stale := make(map[string][]byte)
+	find := func() error {
+		clear(stale)
+		for name, key := range keys {
+			rec, err := s.catalog.stream(name)
+			if err != nil && !errors.Is(err, index.ErrNotFound) {
+				return asStoreError(err)
+			}
+			if err != nil || !bytes.Equal(deadlineKey(name, &rec.state), key) {
+				stale[name] = key
+			}
+		}
+		return nil
+	}
+	if err := find(); err != nil || len(stale) == 0 {
+		return err
+	}
+	s.maintenance.Lock()
+	defer s.maintenance.Unlock()
+	if err := s.finish(); err != nil {
+		return err
+	}
+	if err := find(); err != nil || len(stale) == 0 {
+		return err
+	}
+	u := s.newUpdate()
+	for _, key := range stale {
+		u.delete(key)
+	}
+	u.flush()
+	s.catalog.failed = s.catalog.failed || u.err != nil
+	return u.err
 }
 
 // expireName removes one stream if its time is over, and else enters it anew.

@@ -41,19 +41,24 @@ const (
 func (s *Store) Merge() (bool, error) {
 	s.merging.Lock()
 	defer s.merging.Unlock()
+	s.look()
 	stats, dropped := s.segments.list()
-	inputs := chooseInputs(stats, s.segmentSize.Load())
+	now := s.sequence.Load()
+	inputs := chooseInputs(stats, s.segmentSize.Load(), func(st segmentStat) bool {
+		return oldestOther(stats, dropped, []segmentStat{st}, now) >= st.newest
+	})
 	if len(inputs) == 0 {
 		return false, nil
 	}
-	var size int64
+	var live, size int64
 	for _, in := range inputs {
-		size += in.live
+		live += in.live
+		size += in.size - minDataEnd
 	}
-	if err := s.room.background(size, false); err != nil {
+	if err := s.room.background(live, live <= size/2); err != nil {
 		return false, fmt.Errorf("merge: %w", err)
 	}
-	m := merge{store: s, inputs: inputs, oldest: oldestOther(stats, dropped, inputs, s.sequence.Load())}
+	m := merge{store: s, inputs: inputs, stats: stats, dropped: dropped, oldest: oldestOther(stats, dropped, inputs, now)}
 	if err := m.run(); err != nil {
 		return false, fmt.Errorf("merge: %w", err)
 	}
@@ -61,10 +66,11 @@ func (s *Store) Merge() (bool, error) {
 }
 
 // chooseInputs returns the segments to merge next, none if no merge is worth it.
-func chooseInputs(stats []segmentStat, segmentSize int64) []segmentStat {
+// droppable says whether a segment's tombstones are needed no more.
+func chooseInputs(stats []segmentStat, segmentSize int64, droppable func(segmentStat) bool) []segmentStat {
 	for _, st := range stats {
 		if float64(st.live) <= (1-deadShare)*float64(st.size-minDataEnd) && st.size > minDataEnd ||
-			st.size <= minDataEnd && st.tombstones > maxTombstones {
+			st.size <= minDataEnd && st.tombstones > maxTombstones && droppable(st) {
 			return []segmentStat{st}
 		}
 	}
@@ -111,11 +117,13 @@ func oldestOther(stats []segmentStat, dropped []uint64, inputs []segmentStat, no
 type merge struct {
 	store  *Store
 	inputs []segmentStat
-	oldest uint64 // see oldestOther
+	// stats and dropped are all segments as the merge begins.
+	stats   []segmentStat
+	dropped []uint64
+	oldest  uint64 // see oldestOther
 
 	writer  *segment.Writer
 	entries []segment.Entry // what the output says, but for metas
-	live    int64
 }
 
 // source is an input's directory, read entry by entry in the order of IDs.
@@ -136,30 +144,64 @@ func (m *merge) run() error {
 		info.Newest = max(info.Newest, in.newest)
 		info.Checkpoint = max(info.Checkpoint, in.checkpoint)
 	}
+	info.Replaces = append(info.Replaces, m.dropped...)
 	slices.Sort(info.Replaces)
-	var err error
-	if m.writer, err = segment.NewWriter(s.fs, s.segmentDir, info); err != nil {
+	info, written, err := m.write(info)
+	if err != nil {
+		s.segments.drop([]uint64{info.Number})
 		return err
 	}
-	if err := m.copy(); err != nil {
-		return errors.Join(err, m.writer.Abort())
+	s.maintenance.Lock()
+	defer s.maintenance.Unlock()
+	if err := s.finish(); err != nil {
+		s.segments.drop([]uint64{info.Number})
+		return err
 	}
-	if len(m.entries) == 0 {
-		// Nothing is left of the inputs, so nothing replaces them.
-		if err := m.writer.Abort(); err != nil {
+	s.unfinished = func() error {
+		if err := m.commit(info, written); err != nil {
 			return err
 		}
-		info.DataEnd = 0
-	} else if info, err = m.writer.Finish(); err != nil {
-		return err
+		s.merges.Add(1)
+		s.mergedBytes.Add(uint64(info.DataEnd))
+		s.opts.Logger.Debug("segments merged", "segment", info.Number, "replaced", len(m.inputs), "streams", len(m.entries), "bytes", info.DataEnd, "duration", time.Since(start))
+		return nil
 	}
-	if err := m.commit(info); err != nil {
-		return err
+	return s.finish()
+}
+
+// write writes the output, unless there is none.
+func (m *merge) write(info segment.Info) (_ segment.Info, written bool, err error) {
+	s := m.store
+	if m.writer, err = segment.NewWriter(s.fs, s.segmentDir, info); err != nil {
+		return info, false, err
 	}
-	s.merges.Add(1)
-	s.mergedBytes.Add(uint64(info.DataEnd))
-	s.opts.Logger.Debug("segments merged", "segment", info.Number, "replaced", len(m.inputs), "streams", len(m.entries), "bytes", info.DataEnd, "duration", time.Since(start))
-	return nil
+	if err := m.copy(); err != nil {
+		return info, false, errors.Join(err, m.writer.Abort())
+	}
+	if len(m.entries) == 0 && m.vanishes(info) {
+		return info, false, m.writer.Abort()
+	}
+	written = true
+	out, err := m.writer.Finish()
+	if err != nil {
+		return info, false, err
+	}
+	return out, true, nil
+}
+
+// vanishes reports whether inputs of which nothing is left may go without a
+// successor. It takes one to say how far the journal is covered, if no other
+// segment does, and to keep streams buried: the files' removals may reach the
+// disk in any order.
+func (m *merge) vanishes(info segment.Info) bool {
+	for _, in := range m.inputs {
+		if in.tombstones > 0 {
+			return false
+		}
+	}
+	return slices.ContainsFunc(m.stats, func(st segmentStat) bool {
+		return !m.isInput(st.number) && st.checkpoint >= info.Checkpoint
+	})
 }
 
 // copy writes the living streams of all inputs.
@@ -287,7 +329,6 @@ func (m *merge) copyExtents(out *segment.Entry, extents []extent) error {
 				return err
 			}
 		}
-		m.live += x.len
 		if n := len(out.Extents); n > 0 && out.Extents[n-1].Start+out.Extents[n-1].Len == int64(x.start) {
 			out.Extents[n-1].Len += x.len
 			continue
@@ -301,16 +342,17 @@ func (m *merge) isInput(number uint64) bool {
 	return slices.ContainsFunc(m.inputs, func(in segmentStat) bool { return in.number == number })
 }
 
-// commit makes the output count instead of the inputs.
-func (m *merge) commit(info segment.Info) error {
+// commit makes the output count instead of the inputs. maintenance is held.
+func (m *merge) commit(info segment.Info, written bool) error {
 	s := m.store
-	s.maintenance.Lock()
-	defer s.maintenance.Unlock()
 	u := s.newUpdate()
+	var live int64
 	for i := range m.entries {
-		if err := u.replaceExtents(&m.entries[i], info); err != nil {
+		n, err := u.replaceExtents(&m.entries[i], info)
+		if err != nil {
 			return err
 		}
+		live += n
 	}
 	u.flush()
 	if u.err != nil {
@@ -331,38 +373,46 @@ func (m *merge) commit(info segment.Info) error {
 		sl.mu.Unlock()
 		s.table.unpin(sl)
 	}
+	inputs := make([]uint64, 0, len(m.inputs))
+	for _, in := range m.inputs {
+		inputs = append(inputs, in.number)
+	}
 	mf := s.newManifest()
 	mf.segments = slices.DeleteFunc(mf.segments, func(st segmentStat) bool { return m.isInput(st.number) })
-	if len(m.entries) > 0 {
-		mf.segments = append(mf.segments, statOf(info, m.live))
+	if written {
+		mf.segments = append(mf.segments, statOf(info, live))
 	}
-	mf.dropped = append(mf.dropped, info.Replaces...)
+	mf.dropped = append(mf.dropped, inputs...)
 	if err := u.commit(&mf); err != nil {
 		return err
 	}
-	if len(m.entries) > 0 {
-		s.segments.add(statOf(info, m.live))
+	if written {
+		s.segments.add(statOf(info, live))
 	}
-	s.segments.drop(info.Replaces)
+	s.segments.drop(inputs)
 	s.collect()
 	return nil
 }
 
-// replaceExtents changes a stream's record after a merge.
-func (u *update) replaceExtents(e *segment.Entry, info segment.Info) error {
+// replaceExtents changes a stream's record after a merge, and returns how many
+// bytes the stream has in the output, if it still exists.
+func (u *update) replaceExtents(e *segment.Entry, info segment.Info) (live int64, err error) {
 	if e.Tombstone {
-		return nil
+		return 0, nil
 	}
 	rec, err := u.catalog.stream(e.Name)
 	if errors.Is(err, index.ErrNotFound) || err == nil && rec.state.ID != e.ID {
-		return nil // removed by a checkpoint meanwhile
+		return 0, nil // removed by a checkpoint meanwhile
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	rec.extents = replaced(rec.extents, info, e.Extents)
 	u.set(streamKey(e.Name), rec.encode())
-	return nil
+	for _, x := range e.Extents {
+		live += x.Len
+	}
+	return live, nil
 }
 
 // replaced returns a stream's extents with those in replaced segments, or in the

@@ -112,7 +112,7 @@ func (o *op) assign(t target, lsn uint64) {
 				known = &producer{}
 				sl.setProducer(p.ID, known)
 			}
-			known.assigned = protocol.ProducerState{Epoch: p.Epoch, Seq: p.Seq}
+			known.assigned, known.lsn = protocol.ProducerState{Epoch: p.Epoch, Seq: p.Seq}, lsn
 		}
 		sl.journaled = sl.assigned.state.Accessed
 	case effectTouch:

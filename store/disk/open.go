@@ -35,8 +35,8 @@ func Open(opts Options) (*Store, error) {
 }
 
 // open is one try of Open. fresh throws the index away first.
-func open(opts Options, fresh bool) (s *Store, err error) {
-	s = &Store{
+func open(opts Options, fresh bool) (_ *Store, err error) {
+	s := &Store{
 		opts: opts, fs: opts.FS,
 		journalDir: filepath.Join(opts.Dir, "journal"),
 		segmentDir: filepath.Join(opts.Dir, "segments"),
@@ -50,6 +50,8 @@ func open(opts Options, fresh bool) (s *Store, err error) {
 	s.headRoom.init(2 * opts.CheckpointSize)
 	s.room.setMinimum(opts.MinFreeSpace)
 	s.segmentSize.Store(opts.SegmentSize)
+	s.interval = opts.SyncInterval
+	s.lax.Store(opts.SyncInterval > 0)
 	s.pool = filepool.New(opts.MaxFileHandles,
 		func(number uint64) (*segment.Reader, error) { return segment.Open(s.fs, s.segmentDir, number) },
 		(*segment.Reader).Close)
@@ -77,6 +79,7 @@ func open(opts Options, fresh bool) (s *Store, err error) {
 	var records int
 	s.journal, err = journal.Open(s.fs, s.journalDir, journal.Options{
 		FileSize: opts.JournalFileSize, SyncInterval: opts.SyncInterval, Logger: opts.Logger,
+		MinFree: reserve(opts.MinFreeSpace),
 	}, s.checkpointed.Load(), func(lsn uint64, record []byte) error {
 		records++
 		return s.replay(lsn, record)

@@ -116,6 +116,6 @@ func (s *Store) Reconfigure(o Options) error {
 	s.pool.Resize(o.MaxFileHandles)
 	s.segmentSize.Store(o.SegmentSize)
 	s.room.setMinimum(o.MinFreeSpace)
-	s.journal.SetSyncInterval(o.SyncInterval)
+	s.setInterval(o, s.journal)
 	return nil
 }

@@ -25,6 +25,25 @@ func (s *Store) Head(_ context.Context, name string) (store.Info, error) {
 	return s.visible(sl)
 }
 
+// describe is Head for List: a stream that was not in memory does not stay there.
+func (s *Store) describe(name string) (store.Info, error) {
+	sl := s.table.find(name)
+	if sl != nil {
+		defer s.table.unpin(sl)
+		return s.Head(context.Background(), name)
+	}
+	sl, err := s.acquire(name)
+	if err != nil {
+		return store.Info{}, err
+	}
+	sl.mu.Lock()
+	info, err := s.visible(sl)
+	sl.mu.Unlock()
+	s.table.unpin(sl)
+	s.table.drop(sl)
+	return info, err
+}
+
 // visible describes a stream as readers see it. The slot's lock is held.
 func (s *Store) visible(sl *slot) (store.Info, error) {
 	now := s.opts.Now()

@@ -14,6 +14,8 @@ const (
 	recordAppend
 	recordRemove
 	recordTouch
+	// recordMark changes nothing. It makes the journal sync.
+	recordMark
 )
 
 // effect is what a record does to one stream.
@@ -129,6 +131,7 @@ func decodeRecord(o *op, b []byte) ([]recordTarget, error) {
 		if len(d.b) > 0 {
 			return nil, errMalformed
 		}
+	case recordMark:
 	default:
 		return nil, errMalformed
 	}

@@ -65,14 +65,32 @@ func (p part) stored() bool { return p.memory == nil && p.len > 0 }
 
 // dead counts bytes that no stream has any more.
 func (g *segments) dead(extents []extent) {
-	if len(extents) == 0 {
-		return
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, x := range extents {
 		if st := g.stat[x.segment]; st != nil {
 			st.live -= x.len
+		}
+	}
+}
+
+// setLive replaces all counts of living bytes.
+func (g *segments) setLive(live map[uint64]int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for n, st := range g.stat {
+		st.live = live[n]
+	}
+}
+
+// kill is segments.dead for a copy of what they are.
+func kill(stats []segmentStat, extents []extent) {
+	for _, x := range extents {
+		for i := range stats {
+			if stats[i].number == x.segment {
+				stats[i].live -= x.len
+				break
+			}
 		}
 	}
 }

@@ -81,6 +81,7 @@ type slot struct {
 // producer is one producer's last request on a stream, in both versions.
 type producer struct {
 	assigned, durable protocol.ProducerState
+	lsn               uint64 // of the last record that assigned includes
 	// dirty says that durable is ahead of the index.
 	dirty bool
 }
@@ -137,6 +138,25 @@ func (s *slot) wake() {
 // lock is held.
 func (s *slot) idle() bool {
 	return !s.dirty && !s.inFlight() && s.watchers == 0 && len(s.tombs) == 0
+}
+
+// maxProducers is how many producers of a stream stay in memory that the index
+// knows too.
+const maxProducers = 256
+
+// pruneProducers forgets producers that the index knows, if there are many. The
+// lock is held.
+func (s *slot) pruneProducers() {
+	if len(s.producers) <= maxProducers {
+		return
+	}
+	kept := make(map[string]*producer)
+	for id, p := range s.producers {
+		if p.dirty || p.lsn > s.durable.lsn {
+			kept[id] = p
+		}
+	}
+	s.producers = kept
 }
 
 // purged empties the durable version's data. The lock is held.

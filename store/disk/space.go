@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,10 @@ type headRoom struct {
 	used  atomic.Int64
 
 	mu   sync.Mutex
-	more chan struct{} // closed when used shrinks
+	more chan struct{} // closed when used shrinks, or stuck changes
+	// stuck is why the last checkpoint failed, so that waiting is in vain; nil if
+	// it did not.
+	stuck error
 }
 
 func (h *headRoom) init(limit int64) {
@@ -41,13 +45,29 @@ func (h *headRoom) init(limit int64) {
 func (h *headRoom) give(n int64) {
 	h.used.Add(-n)
 	h.mu.Lock()
-	close(h.more)
-	h.more = make(chan struct{})
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	h.broadcast()
 }
 
-// wait returns when there is room.
-func (h *headRoom) wait(ctx context.Context) error {
+// setStuck says how the last checkpoint went.
+func (h *headRoom) setStuck(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil && !errors.Is(err, store.ErrNoSpace) {
+		err = fmt.Errorf("%w: %w", store.ErrBusy, err)
+	}
+	h.stuck = err
+	h.broadcast()
+}
+
+// broadcast wakes those who wait. mu is held.
+func (h *headRoom) broadcast() {
+	close(h.more)
+	h.more = make(chan struct{})
+}
+
+// wait returns when there is room, or fails if there will be none.
+func (h *headRoom) wait(ctx context.Context, closing <-chan struct{}) error {
 	if h.used.Load() < h.limit {
 		return nil
 	}
@@ -55,13 +75,18 @@ func (h *headRoom) wait(ctx context.Context) error {
 	defer cancel()
 	for {
 		h.mu.Lock()
-		more := h.more
+		more, stuck := h.more, h.stuck
 		h.mu.Unlock()
 		if h.used.Load() < h.limit {
 			return nil
 		}
+		if stuck != nil {
+			return stuck
+		}
 		select {
 		case <-more:
+		case <-closing:
+			return store.ErrClosed
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -86,22 +111,27 @@ func (f *freeSpace) check() error {
 }
 
 // background returns store.ErrNoSpace if a checkpoint or merge must not write n
-// more bytes. Checkpoints may use half of the minimum, so that what was
-// acknowledged finds its place even then.
-func (f *freeSpace) background(n int64, checkpoint bool) error {
+// more bytes. What is urgent may use the minimum but for a reserve: checkpoints,
+// so that what was acknowledged finds its place even then, and merges that give
+// back more than they take.
+func (f *freeSpace) background(n int64, urgent bool) error {
 	minimum, free := f.minimum.Load(), f.free.Load()
-	if minimum <= 0 || free < 0 {
+	if minimum <= 0 || free < 0 || n == 0 {
 		return nil
 	}
 	keep := minimum
-	if checkpoint {
-		keep = min(minimum/2, indexReserve)
+	if urgent {
+		keep = reserve(minimum)
 	}
 	if free-n >= keep {
 		return nil
 	}
 	return fmt.Errorf("%w: %d bytes are free, writing %d would leave too few", store.ErrNoSpace, free, n)
 }
+
+// reserve returns how much of the minimum even background writes and the
+// journal keep free.
+func reserve(minimum int64) int64 { return min(minimum/2, indexReserve) }
 
 // look asks the file system.
 func (s *Store) look() {
@@ -123,7 +153,7 @@ func (s *Store) admit(ctx context.Context, size int, urgent bool) (journal.Reser
 		if err := s.room.check(); err != nil {
 			return journal.Reservation{}, err
 		}
-		if err := s.headRoom.wait(ctx); err != nil {
+		if err := s.headRoom.wait(ctx, s.closing); err != nil {
 			return journal.Reservation{}, err
 		}
 	}

@@ -40,8 +40,17 @@ type Store struct {
 	// maintenance is held by whoever changes the index, merging by a merge.
 	maintenance, merging sync.Mutex
 
+	// unfinished is the step of a checkpoint or merge that is due; see finish.
+	// Guarded by maintenance.
+	unfinished func() error
+
 	dirtyMu sync.Mutex
 	dirty   dirtyList
+
+	intervalMu sync.Mutex
+	interval   time.Duration // Options.SyncInterval
+	// lax says that changes may have been acknowledged before they were synced.
+	lax atomic.Bool
 
 	deadlines deadlines
 
@@ -75,7 +84,12 @@ func (s *Store) Close() error {
 	close(s.closing)
 	s.wakeAll()
 	s.workers.Wait()
-	errs := []error{s.journal.Close()}
+	err := s.journal.Close()
+	if err != nil && s.lax.Load() {
+		// What the journal could not sync must not be in a segment; see secure.
+		return errors.Join(err, s.release())
+	}
+	errs := []error{err}
 	s.table.each(func(sl *slot) {
 		sl.mu.Lock()
 		if sl.renewedSince() {
@@ -96,6 +110,9 @@ func (s *Store) Close() error {
 func (s *Store) markClean() error {
 	s.maintenance.Lock()
 	defer s.maintenance.Unlock()
+	if err := s.finish(); err != nil {
+		return err
+	}
 	m := s.newManifest()
 	m.clean = true
 	return s.newUpdate().commit(&m)
@@ -107,9 +124,7 @@ func (s *Store) release() error {
 	if s.pool != nil {
 		errs = append(errs, s.pool.Close())
 	}
-	if s.catalog.index != nil {
-		errs = append(errs, s.catalog.index.Close())
-	}
+	errs = append(errs, s.catalog.close())
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}
@@ -128,7 +143,7 @@ func (s *Store) List(_ context.Context, prefix, after string, limit int) ([]stor
 			return infos, err
 		}
 		for _, name := range names {
-			info, err := s.Head(context.Background(), name)
+			info, err := s.describe(name)
 			if err == nil {
 				infos = append(infos, info)
 			} else if !isRefusal(err) {
@@ -226,7 +241,7 @@ const sweepInterval = 10 * time.Second
 func (s *Store) full() bool {
 	s.dirtyMu.Lock()
 	defer s.dirtyMu.Unlock()
-	return s.dirty.bytes >= s.opts.CheckpointSize
+	return s.dirty.due() >= s.opts.CheckpointSize || s.dirty.dead > 0 && s.room.check() != nil
 }
 
 // merger merges until nothing is left to merge, and then waits for a checkpoint

@@ -3,6 +3,7 @@ package durablestreams_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -33,6 +34,15 @@ func TestHandler_routing(t *testing.T) {
 	}
 }
 
+func pathOf(t *testing.T, rawURL string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.EscapedPath()
+}
+
 // testStream takes a stream through its life.
 func testStream(t *testing.T, url string) {
 	t.Helper()
@@ -47,6 +57,12 @@ func testStream(t *testing.T, url string) {
 	if got := status(t, http.StatusOK, "HEAD", url, "").Header.Get("Stream-Next-Offset"); got != next {
 		t.Errorf("HEAD has offset %s, want %s", got, next)
 	}
+
+	fork := status(t, http.StatusCreated, "PUT", url+"-fork", "three", "Stream-Forked-From: "+pathOf(t, url))
+	if got := status(t, http.StatusOK, "GET", fork.Header.Get("Location"), "").body; got != "onetwothree" {
+		t.Errorf("the fork has %q, want onetwothree", got)
+	}
+	status(t, http.StatusNoContent, "DELETE", url+"-fork", "")
 
 	// The SSE reader has the first event only after it watches the stream, and its
 	// control event tells the position at which the long-poll begins.

@@ -213,6 +213,7 @@ func (h *Handler) serveFrom(st store.Store) {
 		MaxAppendSize:        int64(h.MaxAppendSize),
 		MaxChunkSize:         int(h.MaxChunkSize),
 		StreamURL:            streamURL,
+		Stripped:             stripped,
 		Report:               h.report,
 	}))
 }

@@ -34,6 +34,20 @@ func streamURL(r *http.Request) string {
 	return u.String()
 }
 
+// stripped returns what routes, such as handle_path, took from the front of the
+// path that the client sent.
+func stripped(r *http.Request) string {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok {
+		return ""
+	}
+	prefix, ok := strings.CutSuffix(original.URL.Path, r.URL.Path)
+	if !ok {
+		return "" // rewritten in another way
+	}
+	return prefix
+}
+
 // forwarded returns the header's first value, which the proxy next to the client
 // has set.
 func forwarded(r *http.Request, name string) string {

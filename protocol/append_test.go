@@ -18,7 +18,7 @@ func TestParseAppend_closedHeader(t *testing.T) {
 		if refusal != nil || r.Close != want {
 			t.Errorf("Stream-Closed %q: close is %v, %v", value, r.Close, refusal)
 		}
-		c, refusal := protocol.ParseCreate(headers("Stream-Closed", value), base)
+		c, refusal := protocol.ParseCreate(headers("Stream-Closed", value), "", base)
 		if refusal != nil || c.Closed != want {
 			t.Errorf("PUT with Stream-Closed %q: closed is %v, %v", value, c.Closed, refusal)
 		}

@@ -68,7 +68,7 @@ func TestParseCreate_contentTypeForm(t *testing.T) {
 		"a/b, c/d": false, "a/\x00": false, "a/é": false, "*/*": true, "a/b\n": true, "a\n/b": false, "(a)/b": false,
 		"a/" + strings.Repeat("b", 511): false,
 	} {
-		_, refusal := protocol.ParseCreate(headers("Content-Type", contentType), base)
+		_, refusal := protocol.ParseCreate(headers("Content-Type", contentType), "", base)
 		if (refusal == nil) != ok {
 			t.Errorf("Content-Type %q: %v", contentType, refusal)
 		}

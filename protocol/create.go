@@ -40,8 +40,8 @@ type ForkRequest struct {
 }
 
 // ParseCreate parses the headers of a PUT. base is the path under which streams
-// live; a fork's source is resolved by it.
-func ParseCreate(h Headers, base string) (CreateRequest, *Refusal) {
+// live; a fork's source is resolved by it and by stripped, see [ParseForkSource].
+func ParseCreate(h Headers, stripped, base string) (CreateRequest, *Refusal) {
 	r := CreateRequest{Closed: isClosed(h)}
 	var refusal *Refusal
 	if r.ContentType, _, refusal = single(h, headerContentType); refusal != nil {
@@ -55,7 +55,7 @@ func ParseCreate(h Headers, base string) (CreateRequest, *Refusal) {
 	if r.Expiry, refusal = parseExpiry(h); refusal != nil {
 		return r, refusal
 	}
-	if r.Fork, refusal = parseFork(h, base); refusal != nil {
+	if r.Fork, refusal = parseFork(h, stripped, base); refusal != nil {
 		return r, refusal
 	}
 	return r, nil

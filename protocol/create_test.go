@@ -22,7 +22,7 @@ func TestParseCreate_contentType(t *testing.T) {
 		{"twice", []string{"Content-Type", "a/b", "Content-Type", "a/b"}, "", protocol.Malformed},
 	} {
 		t.Run(c.clause, func(t *testing.T) {
-			r, refusal := protocol.ParseCreate(headers(c.h...), base)
+			r, refusal := protocol.ParseCreate(headers(c.h...), "", base)
 			wantCode(t, refusal, c.code)
 			if c.code == 0 && r.ContentType != c.want {
 				t.Errorf("the content type is %q", r.ContentType)
@@ -200,7 +200,7 @@ func TestParseCreate_fork(t *testing.T) {
 		{"sub-offset twice", []string{from, "/a", at, token, sub, "1", sub, "1"}, nil, protocol.Malformed},
 	} {
 		t.Run(c.clause, func(t *testing.T) {
-			r, refusal := protocol.ParseCreate(headers(c.h...), base)
+			r, refusal := protocol.ParseCreate(headers(c.h...), "", base)
 			wantCode(t, refusal, c.code)
 			if c.code != 0 {
 				return
@@ -211,7 +211,7 @@ func TestParseCreate_fork(t *testing.T) {
 		})
 	}
 	for _, number := range []string{"", "-1", "+1", "1.0", "1e3", "01", " 1", "a", "9223372036854775808", strings.Repeat("9", 400)} {
-		_, refusal := protocol.ParseCreate(headers(from, "/v1/stream/a", at, token, sub, number), base)
+		_, refusal := protocol.ParseCreate(headers(from, "/v1/stream/a", at, token, sub, number), "", base)
 		if refusal == nil || refusal.Code != protocol.Malformed {
 			t.Errorf("Stream-Fork-Sub-Offset %q: %v", number, refusal)
 		}

@@ -11,7 +11,7 @@ func TestParseCreate_ttl(t *testing.T) {
 	for value, want := range map[string]int64{
 		"0": 0, "1": 1, "3600": 3600, "3153600000": 3153600000,
 	} {
-		r, refusal := protocol.ParseCreate(headers("Stream-TTL", value), base)
+		r, refusal := protocol.ParseCreate(headers("Stream-TTL", value), "", base)
 		if refusal != nil || !r.Expiry.Equal(ttl(want)) {
 			t.Errorf("Stream-TTL %q is %+v, %v", value, r.Expiry, refusal)
 		}
@@ -23,7 +23,7 @@ func TestParseCreate_ttl(t *testing.T) {
 		"separators": "3_600", "other digits": "٣", "unit": "60s", "infinite": "Infinity",
 	} {
 		t.Run(clause, func(t *testing.T) {
-			_, refusal := protocol.ParseCreate(headers("Stream-TTL", value), base)
+			_, refusal := protocol.ParseCreate(headers("Stream-TTL", value), "", base)
 			wantCode(t, refusal, protocol.Malformed)
 		})
 	}
@@ -38,7 +38,7 @@ func TestParseCreate_expiresAt(t *testing.T) {
 		"1970-01-01T00:00:00Z":           time.Unix(0, 0).UTC(),
 		"9999-12-31T23:59:59Z":           time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 	} {
-		r, refusal := protocol.ParseCreate(headers("Stream-Expires-At", value), base)
+		r, refusal := protocol.ParseCreate(headers("Stream-Expires-At", value), "", base)
 		if refusal != nil || !r.Expiry.At.Equal(want) || r.Expiry.At.Location() != time.UTC || r.Expiry.HasTTL {
 			t.Errorf("Stream-Expires-At %q is %+v, %v", value, r.Expiry, refusal)
 		}
@@ -52,7 +52,7 @@ func TestParseCreate_expiresAt(t *testing.T) {
 		"before 1970 in UTC": "1970-01-01T00:00:00+01:00", "negative year": "-001-01-01T00:00:00Z", "word": "tomorrow",
 	} {
 		t.Run(clause, func(t *testing.T) {
-			_, refusal := protocol.ParseCreate(headers("Stream-Expires-At", value), base)
+			_, refusal := protocol.ParseCreate(headers("Stream-Expires-At", value), "", base)
 			wantCode(t, refusal, protocol.Malformed)
 		})
 	}
@@ -67,11 +67,11 @@ func TestParseCreate_expiryOnce(t *testing.T) {
 		"Expires-At twice":      {"Stream-Expires-At", at, "Stream-Expires-At", at},
 	} {
 		t.Run(clause, func(t *testing.T) {
-			_, refusal := protocol.ParseCreate(headers(h...), base)
+			_, refusal := protocol.ParseCreate(headers(h...), "", base)
 			wantCode(t, refusal, protocol.Malformed)
 		})
 	}
-	r, refusal := protocol.ParseCreate(headers(), base)
+	r, refusal := protocol.ParseCreate(headers(), "", base)
 	if refusal != nil || !r.Expiry.None() {
 		t.Errorf("without headers the expiry is %+v, %v", r.Expiry, refusal)
 	}

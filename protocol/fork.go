@@ -1,7 +1,7 @@
 package protocol
 
 // parseFork parses the fork headers of a PUT; nil if it is no fork (§4.2).
-func parseFork(h Headers, base string) (*ForkRequest, *Refusal) {
+func parseFork(h Headers, stripped, base string) (*ForkRequest, *Refusal) {
 	source, isFork, refusal := single(h, HeaderForkedFrom)
 	if refusal != nil {
 		return nil, refusal
@@ -21,7 +21,7 @@ func parseFork(h Headers, base string) (*ForkRequest, *Refusal) {
 		return nil, nil
 	}
 	f := &ForkRequest{}
-	if f.Source, refusal = ParseForkSource(source, base); refusal != nil {
+	if f.Source, refusal = ParseForkSource(source, stripped, base); refusal != nil {
 		return nil, refusal
 	}
 	if hasOffset {

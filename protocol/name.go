@@ -48,11 +48,15 @@ func ParseName(path, base string) (string, *Refusal) {
 
 // ParseForkSource returns the name of a fork's source from the value of
 // Stream-Forked-From, the path component of the source's URL (§4.2). The path is
-// percent-decoded and then resolved like any request's.
-func ParseForkSource(value, base string) (string, *Refusal) {
+// percent-decoded and then resolved like any request's: stripped is what a route
+// took from the front of the fork's own path, and is taken from this one too.
+func ParseForkSource(value, stripped, base string) (string, *Refusal) {
 	path, err := url.PathUnescape(value)
 	if err != nil || !strings.HasPrefix(path, "/") {
-		return "", refuse(Malformed, "Stream-Forked-From must be the path of the source's URL, such as %s/name", strings.TrimSuffix(base, "/"))
+		return "", refuse(Malformed, "Stream-Forked-From must be the path of the source's URL, such as %s/name", stripped+strings.TrimSuffix(base, "/"))
+	}
+	if rest, ok := strings.CutPrefix(path, stripped); ok && strings.HasPrefix(rest, "/") {
+		path = rest
 	}
 	return ParseName(path, base)
 }

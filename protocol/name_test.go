@@ -126,7 +126,28 @@ func TestParseForkSource_isDecodedPath(t *testing.T) {
 		"http://host/v1/stream/a":     "",
 		"/v1/stream/" + strings.Repeat("n", 2000): "",
 	} {
-		got, refusal := protocol.ParseForkSource(value, base)
+		got, refusal := protocol.ParseForkSource(value, "", base)
+		if (refusal == nil) != (want != "") || got != want {
+			t.Errorf("%q names %q, %v; want %q", value, got, refusal, want)
+		}
+	}
+}
+
+func TestParseForkSource_stripped(t *testing.T) {
+	for value, want := range map[string]string{
+		"/api/a":           "a",
+		"/api%2Fa":         "a",
+		"/api/api/a":       "api/a",
+		"/api/v1/stream/a": "a",
+		"/a":               "a",
+		"/v1/stream/a":     "a",
+		"/apiary":          "apiary",
+		"/api":             "api",
+		"/api/":            "",
+		"/api/../a":        "",
+		"/api/__ds/a":      "",
+	} {
+		got, refusal := protocol.ParseForkSource(value, "/api", base)
 		if (refusal == nil) != (want != "") || got != want {
 			t.Errorf("%q names %q, %v; want %q", value, got, refusal, want)
 		}
@@ -162,7 +183,7 @@ func FuzzParseName(f *testing.F) {
 		if again, refusal := protocol.ParseName(root+"/"+name, base); refusal != nil || again != name {
 			t.Fatalf("%q below %q is %q, %v", name, base, again, refusal)
 		}
-		source, refusal := protocol.ParseForkSource("/"+(&url.URL{Path: name}).EscapedPath(), "")
+		source, refusal := protocol.ParseForkSource("/"+(&url.URL{Path: name}).EscapedPath(), "", "")
 		if refusal != nil || source != name {
 			t.Fatalf("%q as a fork's source is %q, %v", name, source, refusal)
 		}

@@ -39,6 +39,10 @@ type Config struct {
 	// whether it used TLS, and the path. X-Forwarded headers do not count, since
 	// any client can send them.
 	StreamURL func(*http.Request) string
+	// Stripped returns what a route took from the front of the request's path
+	// before the handler got it. Clients do not know of that: the path by which
+	// they name a fork's source begins with it (§4.2). The default is nothing.
+	Stripped func(*http.Request) string
 	// Now returns the time by which cursors and cache lifetimes are computed,
 	// and at which requests are received.
 	Now func() time.Time
@@ -67,6 +71,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.BasePath, "/v1/stream")
 	if c.StreamURL == nil {
 		c.StreamURL = requestURL
+	}
+	if c.Stripped == nil {
+		c.Stripped = func(*http.Request) string { return "" }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

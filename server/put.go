@@ -7,7 +7,7 @@ import (
 
 // put creates a stream or a fork (§5.1, §4.2).
 func (h *Handler) put(a *answer, name string) error {
-	req, refusal := protocol.ParseCreate(a.r.Header, h.cfg.BasePath)
+	req, refusal := protocol.ParseCreate(a.r.Header, h.cfg.Stripped(a.r), h.cfg.BasePath)
 	if refusal != nil {
 		return refusal
 	}

@@ -30,6 +30,8 @@ type player struct {
 	next int // the step that is under way: all before it were answered
 	// observe, if set, is called before each operation of the disks.
 	observe func(what string)
+	// failIndex, if set, is called before each operation of the index.
+	failIndex func() error
 }
 
 // crashed is what a crash has left.
@@ -73,6 +75,9 @@ func (p *player) open() (*disk.Store, error) {
 		ix, err := openIndex(dir)
 		p.disks.index.BeforeEach = func(i int) error {
 			see(fmt.Sprintf("index operation %d", i))
+			if p.failIndex != nil {
+				return p.failIndex()
+			}
 			return nil
 		}
 		return ix, err

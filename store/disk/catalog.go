@@ -321,6 +321,8 @@ type segmentStat struct {
 	oldest, newest uint64 // see segment.Info
 	tombstones     uint64
 	checkpoint     uint64
+	// spoiled segments are damaged, as far as this process has noticed.
+	spoiled bool
 }
 
 func (c *catalog) manifest() (m manifest, err error) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-durable-streams/caddy-durable-streams/protocol"
+	"github.com/caddy-durable-streams/caddy-durable-streams/store"
 	"github.com/caddy-durable-streams/caddy-durable-streams/store/disk/index"
 	"github.com/caddy-durable-streams/caddy-durable-streams/store/disk/segment"
 )
@@ -44,7 +45,8 @@ func (s *Store) Merge() (bool, error) {
 	s.look()
 	stats, dropped := s.segments.list()
 	now := s.sequence.Load()
-	inputs := chooseInputs(stats, s.segmentSize.Load(), func(st segmentStat) bool {
+	sound := slices.DeleteFunc(slices.Clone(stats), func(st segmentStat) bool { return st.spoiled })
+	inputs := chooseInputs(sound, s.segmentSize.Load(), func(st segmentStat) bool {
 		return oldestOther(stats, dropped, []segmentStat{st}, now) >= st.newest
 	})
 	if len(inputs) == 0 {
@@ -60,9 +62,22 @@ func (s *Store) Merge() (bool, error) {
 	}
 	m := merge{store: s, inputs: inputs, stats: stats, dropped: dropped, oldest: oldestOther(stats, dropped, inputs, now)}
 	if err := m.run(); err != nil {
+		if damage := (*store.CorruptionError)(nil); errors.As(err, &damage) {
+			m.leaveOut(damage.File)
+		}
 		return false, fmt.Errorf("merge: %w", err)
 	}
 	return true, nil
+}
+
+// leaveOut keeps a damaged segment out of merges, which would fail for ever and
+// let no other one happen.
+func (m *merge) leaveOut(file string) {
+	for _, in := range m.inputs {
+		if segment.FileName(m.store.segmentDir, in.number) == file {
+			m.store.segments.spoil(in.number)
+		}
+	}
 }
 
 // chooseInputs returns the segments to merge next, none if no merge is worth it.

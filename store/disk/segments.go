@@ -83,6 +83,14 @@ func (g *segments) setLive(live map[uint64]int64) {
 	}
 }
 
+func (g *segments) spoil(number uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if st := g.stat[number]; st != nil {
+		st.spoiled = true
+	}
+}
+
 // kill is segments.dead for a copy of what they are.
 func kill(stats []segmentStat, extents []extent) {
 	for _, x := range extents {

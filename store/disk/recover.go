@@ -27,6 +27,11 @@ func (s *Store) loadSegments() error {
 			return err
 		}
 	}
+	// A process that was killed may have left a segment whose name a power loss
+	// would still take away, after the index has learnt of it.
+	if err := s.fs.SyncDir(s.segmentDir); err != nil {
+		return err
+	}
 	s.sawNumbers(numbers)
 	m, err := s.catalog.manifest()
 	switch {

@@ -262,6 +262,47 @@ func TestCommit_manyLargeRecordsAtOnce(t *testing.T) {
 	mustClose(t, j)
 }
 
+// With two spares, more may wait than fits a file.
+func TestCommit_moreThanAFile(t *testing.T) {
+	m := newMem(t, vfs.MemOptions{})
+	g := newGate(isBatch)
+	j, _ := mustOpen(t, vfs.Inject(m, g.hook), testOptions(), 0)
+	n := 0
+	for ; j.Stats().Files < 5 || j.files.current.end > 10000; n++ {
+		mustAdd(t, j, content(0, uint64(n), 4000))
+	}
+	j.Release(uint64(n)) // more sealed files than are kept
+	g.close()
+	var waiting []*outcome
+	for queued := 0; queued < testSize; queued += 4000 {
+		_, o, err := submit(j, content(0, uint64(n), 4000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting = append(waiting, o)
+		if queued == 0 {
+			<-g.arrived // the rest gathers behind it
+		}
+		n++
+	}
+	g.release()
+	for _, o := range waiting {
+		if err := o.wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	mustClose(t, j)
+	names, err := m.List(testDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if info, err := m.Stat(testDir + "/" + name); err != nil || info.Size != testSize {
+			t.Errorf("%s has %d bytes: %v", name, info.Size, err)
+		}
+	}
+}
+
 func TestClose_commitsWhatWaits(t *testing.T) {
 	m := newMem(t, vfs.MemOptions{})
 	g := newGate(isBatch)

@@ -263,6 +263,9 @@ func TestOpen_storedBytesThatLookLikeBatches(t *testing.T) {
 				t.Fatal("rotated")
 			}
 			mustClose(t, j)
+			if _, looks := tornBatch(record[aligned:], f.header.salt); looks {
+				t.Error("every forgery costs a checksum")
+			}
 			overwrite(t, m, f.file.Name(), last, []byte{0}) // torn
 			j, got := mustOpen(t, m, testOptions(), 0)
 			got.want(t, 0, [][]byte{record, record, record})

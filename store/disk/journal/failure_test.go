@@ -172,10 +172,24 @@ func TestErrors_everyOperation(t *testing.T) {
 				t.Parallel()
 				n := int64(0)
 				for ; ; n++ {
-					var ops atomic.Int64
+					var ops, handles atomic.Int64
 					m := newMem(t, vfs.MemOptions{})
-					fs := vfs.Inject(m, vfs.All(vfs.Count(&ops), tc.hook(n)))
+					fail := tc.hook(n)
+					fs := vfs.Inject(m, func(op vfs.Op) error {
+						ops.Add(1)
+						err := fail(op)
+						switch {
+						case op.Kind == vfs.OpClose:
+							handles.Add(-1) // also if it fails
+						case err == nil && (op.Kind == vfs.OpCreate || op.Kind == vfs.OpOpenReadWrite):
+							handles.Add(1)
+						}
+						return err
+					})
 					failedRun(t, m, fs, opts, fmt.Sprintf("operation %d", n))
+					if h := handles.Load(); h != 0 {
+						t.Errorf("operation %d: %d files are left open", n, h)
+					}
 					if ops.Load() <= n {
 						break
 					}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -158,4 +159,47 @@ func TestOpen_spareOfAKilledProcess(t *testing.T) {
 	j, got := mustOpen(t, lost, testOptions(), 0)
 	got.want(t, 0, want)
 	mustClose(t, j)
+}
+
+// Nor is its size, which the header of a file in use vouches for.
+func TestOpen_spareOfUnknownSize(t *testing.T) {
+	spare := testDir + "/0000000000000001.wal"
+	onSpare := func(op vfs.Op) bool { return isSync(op) && op.Path == spare }
+	m := newMem(t, vfs.MemOptions{})
+	filled := newGate(onSpare)
+	filled.close()
+	j, _ := mustOpen(t, vfs.Inject(m, filled.hook), testOptions(), 0)
+	<-filled.arrived
+	killed := m.CrashClone(nil, vfs.CrashOptions{Mode: vfs.CrashKeepAll})
+	filled.release()
+	mustClose(t, j)
+
+	var crashes []*vfs.Mem
+	rng := rand.New(rand.NewPCG(1, 2))
+	syncs := 0
+	fs := vfs.Inject(killed, vfs.Matching(func(vfs.Op) error {
+		if syncs++; syncs == 2 { // of its first batch
+			for range 100 {
+				crashes = append(crashes, killed.CrashClone(rng, vfs.CrashOptions{Mode: vfs.CrashRandom}))
+			}
+		}
+		return nil
+	}, onSpare))
+	j, _ = mustOpen(t, fs, testOptions(), 0)
+	n := 0
+	for ; j.files.current.file.Name() != spare; n++ {
+		mustAdd(t, j, content(0, uint64(n), 4000))
+	}
+	mustClose(t, j)
+	if len(crashes) == 0 {
+		t.Fatal("no crash")
+	}
+	for i, c := range crashes {
+		var got replayed
+		j, err := Open(c, testDir, testOptions(), 0, got.replay)
+		if err != nil || len(got.records) < n-1 {
+			t.Fatalf("crash %d: %d records of %d: %v", i, len(got.records), n, err)
+		}
+		mustClose(t, j)
+	}
 }

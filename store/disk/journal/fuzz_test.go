@@ -134,10 +134,13 @@ func fuzzFile(b []byte) []byte {
 func FuzzOpen(f *testing.F) {
 	good := []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 40, 1}
 	f.Add(bytes.Repeat(good, 5), false)
-	for _, at := range []int{0, 1, 2, 9} {
-		odd := bytes.Repeat(good, 5)
-		odd[24], odd[24+at] = 15, 255
-		f.Add(odd, true)
+	for flag, at := range map[byte]int{1: 1, 2: 2, 4: 4, 8: 8, 0: 9} {
+		for _, by := range []byte{1, 255} {
+			odd := bytes.Repeat(good, 5)
+			odd[24], odd[24+at] = flag, by
+			f.Add(odd, false)
+			f.Add(odd, true)
+		}
 	}
 	f.Add([]byte("anything at all, so that there are no batches"), true)
 	f.Fuzz(func(t *testing.T, b []byte, followed bool) {

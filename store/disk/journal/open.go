@@ -83,7 +83,6 @@ func (j *Journal) recover(after uint64, replay func(lsn uint64, record []byte) e
 	}
 
 	// All is well: from here on the folder may change.
-	j.files.sealed = needed
 	for _, f := range blank {
 		// It may be a file that was still being made: its header must not be
 		// durable before its size is.
@@ -91,6 +90,7 @@ func (j *Journal) recover(after uint64, replay func(lsn uint64, record []byte) e
 			return err
 		}
 	}
+	j.files.sealed = needed
 	for _, f := range slices.Concat(chain[:first], blank) {
 		j.reuse(f)
 	}

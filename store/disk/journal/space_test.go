@@ -256,6 +256,16 @@ func TestReserve_endsWithClose(t *testing.T) {
 	if err := <-waiting; !errors.Is(err, store.ErrClosed) {
 		t.Errorf("reserve: %v", err)
 	}
+	// Close does not leave the maker of files behind, which could remove one that
+	// the next Open has found.
+	for range 1000 {
+		runtime.Gosched()
+	}
+	select {
+	case err := <-closed:
+		t.Fatalf("closed while a file is being made: %v", err)
+	default:
+	}
 	g.release()
 	if err := <-closed; err != nil {
 		t.Error(err)

@@ -20,6 +20,7 @@ func TestHandler_routing(t *testing.T) {
 		{"handle", "", "handle /v1/stream/* {\n\t" + options + "}\nhandle {\n\trespond else\n}", "/v1/stream"},
 		{"handle_path", "", "handle_path /streams/* {\n\t" + options + "}", "/streams"},
 		{"stripped to the base path", "", "handle_path /api/* {\n\t" + options + "}", "/api/v1/stream"},
+		{"handle_path to the root", "", "handle_path /streams/* {\n\tdurable_streams {\n\t\tbase_path /\n\t}\n}", "/streams"},
 		{"base_path", "", "durable_streams {\n\t\tbase_path /s/\n\t}", "/s"},
 		{"base_path /", "", "durable_streams {\n\t\tbase_path /\n\t}", ""},
 		{"order", "order durable_streams before file_server", options, "/v1/stream"},
@@ -41,6 +42,21 @@ func pathOf(t *testing.T, rawURL string) string {
 		t.Fatal(err)
 	}
 	return u.EscapedPath()
+}
+
+// TestHandler_onePath checks that the sites which docs/configuration.md recommends
+// where access depends on the path give a stream one path only.
+func TestHandler_onePath(t *testing.T) {
+	for _, test := range []struct{ site, base, other string }{
+		{"durable_streams /v1/stream/* {\n\t}\nrespond 404", "/v1/stream", ""},
+		{"handle_path /streams/* {\n\tdurable_streams {\n\t\tbase_path /\n\t}\n}\nrespond 404", "/streams", "/streams/v1/stream"},
+	} {
+		c := newInstance(t)
+		c.load(test.site)
+		stream := "/" + name()
+		status(t, http.StatusCreated, "PUT", c.url(test.base+stream), "one")
+		status(t, http.StatusNotFound, "GET", c.url(test.other+stream), "")
+	}
 }
 
 // testStream takes a stream through its life.

@@ -55,10 +55,9 @@ func open(opts Options, fresh bool) (_ *Store, err error) {
 	s.pool = filepool.New(opts.MaxFileHandles,
 		func(number uint64) (*segment.Reader, error) { return segment.Open(s.fs, s.segmentDir, number) },
 		(*segment.Reader).Close)
-	opened := s // what a return of nil leaves to be released
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, opened.release())
+			err = errors.Join(err, s.release())
 		}
 	}()
 	if err := s.makeFolders(); err != nil {

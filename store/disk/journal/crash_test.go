@@ -230,14 +230,14 @@ func testCrashes(t *testing.T, opts Options) {
 	m := newMem(t, vfs.MemOptions{})
 	first := &observer{
 		timeline: &timeline{interval: opts.SyncInterval > 0}, disk: m, rng: rng, name: "run",
-		modes: []vfs.CrashMode{vfs.CrashLoseAll, vfs.CrashKeepAll, random, random, random, random},
+		modes: []vfs.CrashMode{vfs.CrashLoseAll, vfs.CrashKeepAll, random, random},
 	}
 	work(t, vfs.Inject(m, first.hook), opts, first.timeline)
 	second := map[string]int{}
 	for i, c := range first.crashes {
 		o := &observer{rng: rng, modes: []vfs.CrashMode{vfs.CrashMode(i % 3)}}
 		for k, c := range c.survive(t, 1, opts, o) {
-			if rng.IntN(10) > 0 {
+			if rng.IntN(15) > 0 {
 				continue
 			}
 			second["checked"]++

@@ -8,7 +8,7 @@
 //	end
 //	table end    footer, and its length, checksum and magic in the last 16 bytes
 //
-//	frame        length u32 | CRC32C u32 | entries
+//	frame        length u32, never 0 | CRC32C u32 | entries
 //	entry        length uvarint | kind u8 | id uvarint | LSN uvarint | name | meta |
 //	             extents
 //

@@ -193,6 +193,12 @@ func (s *server) change(method, name string, body []byte, headers ...string) (re
 	return r, unknown
 }
 
+// headerLine returns the header that a "Name: value" line names, as such a line.
+func headerLine(h http.Header, line string) string {
+	name, _, _ := strings.Cut(line, ": ")
+	return name + ": " + h.Get(name)
+}
+
 // short returns the beginning and end of what may be long.
 func short(b []byte) string {
 	if len(b) <= 160 {

@@ -38,7 +38,6 @@ type load struct {
 	readers   []*reader
 	stop      chan struct{}
 	running   sync.WaitGroup
-	all       []string // files of the log that were counted
 }
 
 func newLoad(w *world, rng *rand.Rand) *load {
@@ -259,11 +258,15 @@ func (l *load) report(rounds int) {
 	if rounds < endingsInTurn {
 		return
 	}
-	for _, what := range []string{
-		"changes acknowledged", "changes with an unknown outcome", "changes without an answer that happened",
-		"producer's retries that were duplicates", "producer's epochs", "logged: checkpoint written", "logged: segments merged",
-		"logged: journal replayed", "bytes shown to live readers",
-	} {
+	must := []string{
+		"changes acknowledged", "changes with an unknown outcome", "producer's retries that were duplicates", "producer's epochs",
+		"logged: checkpoint written", "logged: journal replayed", "bytes shown to live readers",
+	}
+	if rounds >= 100 { // in few rounds they are a matter of luck
+		must = append(must, "changes without an answer that happened", "repeated Stream-Seq refused", "logged: segments merged",
+			"logged: segments that the index does not know are applied to it", "logged: unfinished segment removed")
+	}
+	for _, what := range must {
 		if l.counts[what] == 0 {
 			l.t.Errorf("no %s in %d rounds: the test has proved nothing about that", what, rounds)
 		}

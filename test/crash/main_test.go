@@ -20,6 +20,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -43,6 +45,14 @@ func TestMain(m *testing.M) {
 		*seedFlag = rand.Uint64()
 	}
 	fmt.Printf("-crash.seed=%d\n", *seedFlag)
+	// The tests mostly wait for their servers.
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+			panic(err)
+		}
+	}
 	os.Exit(runTests(m))
 }
 

@@ -167,6 +167,7 @@ func (p *producer) check(w *world) {
 	if n > p.base {
 		// Once more, whether it was acknowledged or not.
 		w.srv.must(w.t, http.StatusNoContent, "POST", p.name(), p.message(n-1), p.headers(n-1)...)
+		w.count("producer's retries that were duplicates", 1)
 	}
 	p.checkOld(w, p.rng, false)
 	if p.rng.IntN(2) == 0 {

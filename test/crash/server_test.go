@@ -164,15 +164,13 @@ func (s *server) start() {
 func (s *server) ready() bool {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); ; {
-		res, err := s.client.Head(s.url("none"))
-		if err == nil {
+		r, err := s.do("HEAD", "none", nil)
+		switch {
+		case err != nil, r.status == http.StatusServiceUnavailable: // not yet
+		case r.status != http.StatusNotFound:
+			s.t.Fatalf("a stream that never was: status %d", r.status)
+		default:
 			s.starts = append(s.starts, time.Since(s.proc.started))
-			if err := res.Body.Close(); err != nil {
-				s.t.Error(err)
-			}
-			if res.StatusCode != http.StatusNotFound {
-				s.t.Fatalf("a stream that never was: status %d", res.StatusCode)
-			}
 			return true
 		}
 		select {

@@ -151,6 +151,9 @@ type soloist struct {
 }
 
 func (s *soloist) write(w *world, stop <-chan struct{}) {
+	if s.pending != nil && !s.seq {
+		return // only check can tell
+	}
 	for !stopped(stop) {
 		if s.pending == nil {
 			s.n++
@@ -176,9 +179,11 @@ func (s *soloist) write(w *world, stop <-chan struct{}) {
 			}
 			w.count("repeated Stream-Seq refused", 1)
 		case o == unsent, o == unknown && s.seq:
-			continue // the same again
+			if s.seq {
+				continue // the same again
+			}
 		case o == unknown:
-			return // only check can tell
+			return
 		default:
 			w.t.Errorf("%s: append %d, applied before %t: status %d: %s", s.name(), s.n, s.applied, r.status, short(r.body))
 			return

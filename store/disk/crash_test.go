@@ -28,8 +28,8 @@ type player struct {
 	mu   sync.Mutex
 	now  time.Time
 	next int // the step that is under way: all before it were answered
-	// observe, if set, is called before each operation of the disks.
-	observe func(what string)
+	// observer, if set, is called before each operation of the disks.
+	observer func(what string)
 	// failIndex, if set, is called before each operation of the index.
 	failIndex func() error
 }
@@ -47,6 +47,12 @@ func (p *player) clock() time.Time {
 	return p.now
 }
 
+func (p *player) observe(observer func(what string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.observer = observer
+}
+
 // goTo says that step n begins.
 func (p *player) goTo(n int) {
 	p.mu.Lock()
@@ -60,8 +66,11 @@ func (p *player) open() (*disk.Store, error) {
 	opts.Manual, opts.Now = true, p.clock
 	opts.JournalFileSize, opts.CheckpointSize, opts.SegmentSize = 64<<10, 1<<20, 16<<10
 	see := func(what string) {
-		if p.observe != nil {
-			p.observe(what)
+		p.mu.Lock()
+		observer := p.observer
+		p.mu.Unlock()
+		if observer != nil {
+			observer(what)
 		}
 	}
 	opts.FS = vfs.Inject(opts.FS, func(op vfs.Op) error {
@@ -144,10 +153,10 @@ func (p *player) survive(c crashed, nested int) (again []crashed, err error) {
 	p.disks = c.disks
 	p.goTo(c.next)
 	if nested > 0 {
-		p.observe = p.recorder(nested, []vfs.CrashMode{vfs.CrashRandom, vfs.CrashLoseAll, vfs.CrashKeepAll}, &again)
+		p.observe(p.recorder(nested, []vfs.CrashMode{vfs.CrashRandom, vfs.CrashLoseAll, vfs.CrashKeepAll}, &again))
 	}
 	s, err := p.open()
-	p.observe = nil
+	p.observe(nil)
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)
 	}
@@ -203,7 +212,7 @@ func record(t *testing.T, sc script, k int) (p *player, crashes []crashed) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	p = &player{t: t, script: sc, want: sc.expect(t), rng: rand.New(rand.NewPCG(seed, 0)), disks: newDisks()}
-	p.observe = p.recorder(k, []vfs.CrashMode{vfs.CrashRandom, vfs.CrashLoseAll, vfs.CrashRandom, vfs.CrashKeepAll}, &crashes)
+	p.observe(p.recorder(k, []vfs.CrashMode{vfs.CrashRandom, vfs.CrashLoseAll, vfs.CrashRandom, vfs.CrashKeepAll}, &crashes))
 	s, err := p.open()
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +220,7 @@ func record(t *testing.T, sc script, k int) (p *player, crashes []crashed) {
 	if s, err = p.play(s, 0); err != nil {
 		t.Fatal(err)
 	}
-	p.observe = nil
+	p.observe(nil)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

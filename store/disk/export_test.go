@@ -60,3 +60,11 @@ func (s *Store) CheckQuiet() error {
 
 // Sweep makes streams leave memory that were not used since the last call.
 func (s *Store) Sweep() { s.table.sweep() }
+
+// Abandon ends a store as the end of its process does: without a checkpoint.
+func (s *Store) Abandon() {
+	s.closed.Store(true)
+	close(s.closing)
+	s.workers.Wait()
+	_ = errors.Join(s.journal.Close(), s.release())
+}

@@ -90,7 +90,7 @@ func simulate(t *testing.T, seed uint64) error {
 	sc := randomScript(rng, 30+rng.IntN(50))
 	p := &player{t: t, script: sc, want: sc.expect(t), rng: rng, disks: newDisks()}
 	var crashes []crashed
-	p.observe = p.recorder(20+rng.IntN(40), []vfs.CrashMode{vfs.CrashRandom, vfs.CrashLoseAll, vfs.CrashRandom, vfs.CrashKeepAll}, &crashes)
+	p.observe(p.recorder(20+rng.IntN(40), []vfs.CrashMode{vfs.CrashRandom, vfs.CrashLoseAll, vfs.CrashRandom, vfs.CrashKeepAll}, &crashes))
 	s, err := p.open()
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func simulate(t *testing.T, seed uint64) error {
 	if s, err = p.play(s, 0); err != nil {
 		return err
 	}
-	p.observe = nil
+	p.observe(nil)
 	if err := s.CheckQuiet(); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,10 +195,15 @@ type expected struct {
 func (sc script) expect(t *testing.T) expected {
 	var e expected
 	for n := 0; n <= len(sc); n++ {
-		now := epoch
-		s := memory.New(memory.Options{Now: func() time.Time { return now }})
+		var clock atomic.Pointer[time.Time]
+		set := func(now time.Time) time.Time {
+			clock.Store(&now)
+			return now
+		}
+		set(epoch)
+		s := memory.New(memory.Options{Now: func() time.Time { return *clock.Load() }})
 		for i, st := range sc[:n] {
-			now = sc.at(i)
+			now := set(sc.at(i))
 			if st.request == nil {
 				if n == i+1 {
 					e.answers = append(e.answers, "")
@@ -209,7 +215,7 @@ func (sc script) expect(t *testing.T) expected {
 				e.answers = append(e.answers, got)
 			}
 		}
-		now = sc.at(n)
+		set(sc.at(n))
 		d, err := dump(s)
 		if err != nil {
 			t.Fatal(err)

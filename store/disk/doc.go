@@ -33,8 +33,10 @@
 // # Locks
 //
 // In this order: tree (whoever locks two slots), a slot's mu (a fork's before
-// its source's), then one of the table's shards or the small locks (dirtyMu,
-// deadlines, segments, the journal's). maintenance is taken before any of them.
+// its source's), then the small locks (dirtyMu, deadlines, segments, the
+// journal's). A shard of the table is locked before a slot that nobody has
+// pinned, never while one is locked. merging is taken before maintenance, and
+// maintenance before all others.
 // The journal's committer takes slots' locks one at a time, so nobody waits for
 // the journal while holding one.
 package disk

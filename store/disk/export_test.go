@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // CheckQuiet checks, while no call is under way, that nothing leaks: pins are
@@ -67,4 +68,23 @@ func (s *Store) Abandon() {
 	close(s.closing)
 	s.workers.Wait()
 	_ = errors.Join(s.journal.Close(), s.release())
+}
+
+// ProducersInMemory returns how many producers of a stream are in memory.
+func (s *Store) ProducersInMemory(name string) int {
+	sl := s.table.pin(name)
+	defer s.table.unpin(sl)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	return len(sl.producers)
+}
+
+// StaleDeadlines leaves n entries among the deadlines that no stream bears out.
+func (s *Store) StaleDeadlines(n int, at time.Time) error {
+	u := s.newUpdate()
+	for i := range n {
+		u.set(append(deadlinePrefix(at), fmt.Sprintf("gone%d", i)...), nil)
+	}
+	u.flush()
+	return u.err
 }

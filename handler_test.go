@@ -57,6 +57,11 @@ func TestHandler_onePath(t *testing.T) {
 		status(t, http.StatusCreated, "PUT", c.url(test.base+stream), "one")
 		status(t, http.StatusNotFound, "GET", c.url(test.other+stream), "")
 	}
+	c := newInstance(t)
+	c.load("durable_streams")
+	stream := "/" + name()
+	status(t, http.StatusCreated, "PUT", c.url("/v1/stream"+stream), "one")
+	status(t, http.StatusBadRequest, "GET", c.url(stream), "")
 }
 
 // testStream takes a stream through its life.

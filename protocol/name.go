@@ -13,6 +13,17 @@ const (
 	reservedPrefix = "__"
 )
 
+// ParsePath is [ParseName] for the path of a request. stripped is what a route
+// took from its front before. Only then may the path be a name as a whole: else
+// every stream would have a second path, which access rules do not know (§12.2).
+func ParsePath(path, stripped, base string) (string, *Refusal) {
+	base = strings.TrimSuffix(base, "/")
+	if stripped == "" && path != base && !strings.HasPrefix(path, base+"/") {
+		return "", refuse(InvalidName, "streams live below %s/", base)
+	}
+	return ParseName(path, base)
+}
+
 // ParseName returns the name of the stream at a decoded URL path: the path below
 // base, byte for byte. Doubled slashes are part of the name, nothing is cleaned.
 // A path that is not below base is used whole, without its leading slash, as it
@@ -55,10 +66,11 @@ func ParseForkSource(value, stripped, base string) (string, *Refusal) {
 	if err != nil || !strings.HasPrefix(path, "/") {
 		return "", refuse(Malformed, "Stream-Forked-From must be the path of the source's URL, such as %s/name", stripped+strings.TrimSuffix(base, "/"))
 	}
-	if rest, ok := strings.CutPrefix(path, stripped); ok && strings.HasPrefix(rest, "/") {
-		path = rest
+	rest, ok := strings.CutPrefix(path, stripped)
+	if !ok || !strings.HasPrefix(rest, "/") {
+		rest, stripped = path, "" // the path of another route's stream
 	}
-	return ParseName(path, base)
+	return ParsePath(rest, stripped, base)
 }
 
 // CheckWritable refuses changes by clients to the server's own streams.

@@ -112,7 +112,7 @@ func TestParseForkSource_isDecodedPath(t *testing.T) {
 		"/v1/stream/gid:%2F%2Fapp//1": "gid://app//1",
 		"/v1/stream/%E6%97%A5":        "日",
 		"/v1/stream/a+b":              "a+b",
-		"/elsewhere":                  "elsewhere",
+		"/elsewhere":                  "",
 		"/v1/stream/%2e%2e%2Fx":       "",
 		"/v1/stream/a%00":             "",
 		"/v1/stream/a%0Ab":            "",
@@ -139,10 +139,10 @@ func TestParseForkSource_stripped(t *testing.T) {
 		"/api%2Fa":         "a",
 		"/api/api/a":       "api/a",
 		"/api/v1/stream/a": "a",
-		"/a":               "a",
+		"/a":               "",
 		"/v1/stream/a":     "a",
-		"/apiary":          "apiary",
-		"/api":             "api",
+		"/apiary":          "",
+		"/api":             "",
 		"/api/":            "",
 		"/api/../a":        "",
 		"/api/__ds/a":      "",
@@ -150,6 +150,24 @@ func TestParseForkSource_stripped(t *testing.T) {
 		got, refusal := protocol.ParseForkSource(value, "/api", base)
 		if (refusal == nil) != (want != "") || got != want {
 			t.Errorf("%q names %q, %v; want %q", value, got, refusal, want)
+		}
+	}
+}
+
+// A stream that had two paths would escape access rules that know one (§12.2).
+func TestParsePath_onePath(t *testing.T) {
+	for _, test := range []struct{ path, stripped, base, want string }{
+		{"/v1/stream/a", "", "/v1/stream", "a"},
+		{"/a", "", "/v1/stream", ""},
+		{"/v1/streams/a", "", "/v1/stream", ""},
+		{"/V1/stream/a", "", "/v1/stream", ""},
+		{"/a", "/s", "/v1/stream", "a"},
+		{"/a", "", "/", "a"},
+		{"/a", "/s", "/", "a"},
+	} {
+		got, refusal := protocol.ParsePath(test.path, test.stripped, test.base)
+		if (refusal == nil) != (test.want != "") || got != test.want {
+			t.Errorf("%+v: %q, %v", test, got, refusal)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (h *Handler) serve(a *answer) error {
 		a.preflight()
 		return nil
 	}
-	name, refusal := protocol.ParseName(a.r.URL.Path, h.cfg.BasePath)
+	name, refusal := protocol.ParsePath(a.r.URL.Path, h.cfg.Stripped(a.r), h.cfg.BasePath)
 	if refusal != nil {
 		return refusal
 	}

@@ -70,12 +70,7 @@ func (s *Store) Read(ctx context.Context, name string, from protocol.Offset, max
 		sl.mu.Unlock()
 		return nil, err
 	}
-	if renewal := s.touch(sl, s.opts.Now()); renewal != nil {
-		sl.mu.Unlock()
-		awaitTouch(ctx, renewal)
-		return s.Read(ctx, name, from, maxBytes)
-	}
-	info.ExpiresAt, _ = info.Expiry.Deadline(sl.durable.state.Accessed)
+	asked := from
 	if from == protocol.Now {
 		from = info.Tail
 	}
@@ -83,6 +78,12 @@ func (s *Store) Read(ctx context.Context, name string, from protocol.Offset, max
 		sl.mu.Unlock()
 		return nil, refusal
 	}
+	if renewal := s.touch(sl, s.opts.Now()); renewal != nil {
+		sl.mu.Unlock()
+		awaitTouch(ctx, renewal)
+		return s.Read(ctx, name, asked, maxBytes)
+	}
+	info.ExpiresAt, _ = info.Expiry.Deadline(sl.durable.state.Accessed)
 	if from == info.Tail {
 		sl.mu.Unlock()
 		return store.NewChunk(info, from, from, nil), nil

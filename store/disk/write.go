@@ -47,8 +47,8 @@ func appendSize(name string, r *protocol.AppendRequest) int {
 	return n
 }
 
-// planAppend decides an append and, if it changes the stream, hands it to the
-// journal: then o is to be waited for. It takes the reservation over. The slot's
+// planAppend decides an append and, if it changes the stream or its time of last
+// access there, hands it to the journal: then o is to be waited for. It takes the reservation over. The slot's
 // lock is held.
 func (s *Store) planAppend(sl *slot, r *protocol.AppendRequest, room journal.Reservation) (result store.AppendResult, o *op, err error) {
 	sl.over(r.Now) // a stream that is watched does not expire
@@ -81,6 +81,7 @@ func (s *Store) planAppend(sl *slot, r *protocol.AppendRequest, room journal.Res
 		}
 	} else {
 		s.journal.Cancel(room)
+		o = s.touch(sl, r.Now)
 	}
 	result.Tail, result.Closed = state.Tail, state.Closed
 	return result, o, nil

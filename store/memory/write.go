@@ -114,6 +114,8 @@ func (m *Store) Append(_ context.Context, name string, r protocol.AppendRequest)
 	}
 	if plan.Outcome == protocol.Appended {
 		s.apply(&r, plan.Producer)
+	} else {
+		s.state.Renew(r.Now)
 	}
 	return store.AppendResult{
 		Outcome: plan.Outcome, Tail: s.state.Tail, Closed: s.state.Closed, Producer: plan.Producer,

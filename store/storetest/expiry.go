@@ -198,6 +198,11 @@ var expiryTests = []test{
 	}},
 }
 
+// producerAppend is new once.
+var producerAppend = protocol.AppendRequest{
+	ContentType: text, Body: []byte("x"), Producer: &protocol.Producer{ID: "p"},
+}
+
 // expirySlides tells what is a read or write of a stream (§5.1, §5.5).
 func expirySlides(f *fixture) {
 	r := lasting(ttl(10), "abc")
@@ -209,6 +214,20 @@ func expirySlides(f *fixture) {
 	}{
 		{"append", 3, true, func(f *fixture) { f.append("s", text, "x") }},
 		{"close", 1, true, func(f *fixture) { f.accepted("s", closing()) }},
+		{"close again", 3, true, func(f *fixture) {
+			for range 2 { // the first may be new, the second is not
+				if _, err := f.post("s", closing()); err != nil {
+					f.Fatal(err)
+				}
+			}
+		}},
+		{"append of a producer again", 3, true, func(f *fixture) {
+			for range 2 {
+				if _, err := f.post("s", producerAppend); err != nil {
+					f.Fatal(err)
+				}
+			}
+		}},
 		{"read", 3, true, func(f *fixture) { f.read("s", 0, plenty) }},
 		{"read at the tail", 3, true, func(f *fixture) { f.read("s", 3, plenty) }},
 		{"read from now", 3, true, func(f *fixture) { f.read("s", protocol.Now, plenty) }},

@@ -186,11 +186,10 @@ func (m *model) append(name string, r *protocol.AppendRequest) (store.AppendResu
 	if refusal != nil {
 		return store.AppendResult{}, refusal
 	}
-	s.perhapsUsed(r.Now)
+	s.used(r.Now)
 	if plan.Outcome == protocol.Appended {
 		s.content += string(r.Body)
 		s.state.ApplyAppend(r)
-		s.used(r.Now)
 		if plan.Producer != nil {
 			s.producers[r.Producer.ID] = *plan.Producer
 		}

@@ -50,8 +50,8 @@ func TestDocs_examples(t *testing.T) {
 			}
 		}
 	}
-	if len(caddyfiles) != 3 {
-		t.Errorf("there are %d Caddyfiles in the documentation, want 3", len(caddyfiles))
+	if len(caddyfiles) != 4 {
+		t.Errorf("there are %d Caddyfiles in the documentation, want 4", len(caddyfiles))
 	}
 	for _, caddyfile := range caddyfiles {
 		config, err := adapt(caddyfile)

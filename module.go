@@ -142,6 +142,8 @@ func (h *Handler) loadStorage(ctx caddy.Context) (Storage, error) {
 		options := any(new(Memory))
 		if h.DataDir != "" {
 			engine, options = "disk", &Disk{h.DiskOptions}
+		} else {
+			h.logger.Warn("streams are kept in memory and are gone when the server ends; set data_dir to keep them, or storage memory if that is meant")
 		}
 		var warnings []caddyconfig.Warning
 		h.StorageRaw = caddyconfig.JSONModuleObject(options, "engine", engine, &warnings)

@@ -117,6 +117,9 @@ func dataDir(dir string, memory bool) (string, error) {
 // administration endpoint, so that several can run side by side.
 func devConfig(listen, dir string) *caddy.Config {
 	handler := new(durablestreams.Handler)
+	if dir == "" {
+		handler.StorageRaw = json.RawMessage(`{"engine":"memory"}`)
+	}
 	// Braces would begin a placeholder.
 	handler.DataDir = strings.ReplaceAll(dir, "{", `\{`)
 	elsewhere := caddyhttp.StaticResponse{StatusCode: "404", Body: "there are no streams here; they are below /v1/stream/\n"}

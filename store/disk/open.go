@@ -64,6 +64,9 @@ func open(opts Options, fresh bool) (_ *Store, err error) {
 		return nil, err
 	}
 	s.look()
+	if err := s.room.check(); err != nil {
+		opts.Logger.Warn("too little free space; creations and appends are refused until there is more", "dir", opts.Dir, "error", err)
+	}
 	if fresh {
 		if err := opts.RemoveIndex(s.indexDir); err != nil {
 			return nil, err

@@ -6,7 +6,7 @@
 .PHONY: run build test lint fmt go-test plugin-check node-test clean
 
 server := bin/durable-streams-server
-gofiles = $(shell find . -name '*.go' -not -path './test/*')
+gofiles = $(shell find . -name '*.go' -not -path './test/node_modules/*')
 tool := go tool -modfile=tools/go.mod
 
 run: build

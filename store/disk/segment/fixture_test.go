@@ -127,7 +127,7 @@ func (m *model) checkReader(r *Reader) error {
 func small() *model {
 	return &model{
 		info: Info{
-			Number: 7, Checkpoint: 1000, Sequence: 3, Part: 1, Parts: 2, Oldest: 2, Newest: 3,
+			Number: 7, Checkpoint: 1000, Sequence: 3, Oldest: 2, Newest: 3,
 			Replaces: []uint64{4, 5}, LastID: 99,
 		},
 		streams: []stream{

@@ -49,9 +49,6 @@ type Info struct {
 	Checkpoint uint64
 	// Sequence numbers checkpoints and merges in the order in which they began.
 	Sequence uint64
-	// Part of Parts: a checkpoint or merge may need several segments, and counts
-	// only if all are there.
-	Part, Parts uint32
 	// Oldest and Newest are the range of checkpoints, by Sequence, whose entries
 	// are here. For a checkpoint's own segment both are its Sequence.
 	Oldest, Newest uint64
@@ -119,7 +116,7 @@ func corrupt(file string, offset int64, reason string) error {
 func (i *Info) encode() []byte {
 	b := make([]byte, 0, 128)
 	for _, v := range []uint64{
-		i.Number, i.Checkpoint, i.Sequence, uint64(i.Part), uint64(i.Parts), i.Oldest, i.Newest, i.LastID,
+		i.Number, i.Checkpoint, i.Sequence, i.Oldest, i.Newest, i.LastID,
 		i.Entries, i.Tombstones, uint64(i.DataEnd), uint64(i.TableStart), uint64(len(i.Replaces)),
 	} {
 		b = le.AppendUint64(b, v)
@@ -131,7 +128,7 @@ func (i *Info) encode() []byte {
 }
 
 func decodeInfo(b []byte) (Info, bool) {
-	const fixed = 13
+	const fixed = 11
 	if len(b) < 8*fixed || len(b) > maxFooter || len(b)%8 != 0 {
 		return Info{}, false
 	}
@@ -140,11 +137,11 @@ func decodeInfo(b []byte) (Info, bool) {
 		v[i] = le.Uint64(b[8*i:])
 	}
 	i := Info{
-		Number: v[0], Checkpoint: v[1], Sequence: v[2], Part: uint32(v[3]), Parts: uint32(v[4]), Oldest: v[5], Newest: v[6],
-		LastID: v[7], Entries: v[8], Tombstones: v[9], DataEnd: int64(v[10]), TableStart: int64(v[11]),
+		Number: v[0], Checkpoint: v[1], Sequence: v[2], Oldest: v[3], Newest: v[4],
+		LastID: v[5], Entries: v[6], Tombstones: v[7], DataEnd: int64(v[8]), TableStart: int64(v[9]),
 	}
 	b = b[8*fixed:]
-	if v[12] != uint64(len(b)/8) || v[3] > math.MaxUint32 || v[4] > math.MaxUint32 || i.DataEnd < headerLen || i.TableStart < i.DataEnd {
+	if v[10] != uint64(len(b)/8) || i.DataEnd < headerLen || i.TableStart < i.DataEnd {
 		return Info{}, false
 	}
 	for ; len(b) > 0; b = b[8:] {

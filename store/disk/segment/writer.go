@@ -172,9 +172,6 @@ func (w *Writer) closeFrame() {
 	w.frame = nil
 }
 
-// SetParts sets Info.Parts, which may be known only at the end.
-func (w *Writer) SetParts(n uint32) { w.info.Parts = n }
-
 // Finish makes the segment durable under its name. After an error nothing of it
 // is left, with one exception: if the folder could not be synced, a crash can
 // bring the whole segment back.

@@ -32,7 +32,7 @@ const (
 	maxMergeInputs = 32
 	// deadShare is the part of a segment's data that must be dead for it to be
 	// rewritten alone.
-	deadShare = 0.5
+	deadShare = 0.3
 	// maxTombstones makes a segment that holds little else worth rewriting.
 	maxTombstones = 10000
 )

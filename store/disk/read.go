@@ -11,7 +11,7 @@ import (
 )
 
 // Head implements store.Store.
-func (s *Store) Head(_ context.Context, name string) (store.Info, error) {
+func (s *Store) Head(ctx context.Context, name string) (store.Info, error) {
 	if s.closed.Load() {
 		return store.Info{}, store.ErrClosed
 	}
@@ -21,8 +21,12 @@ func (s *Store) Head(_ context.Context, name string) (store.Info, error) {
 	}
 	defer s.table.unpin(sl)
 	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	return s.visible(sl)
+	info, err := s.visible(sl)
+	sl.mu.Unlock()
+	if err != nil {
+		s.confirmGone(ctx, sl, s.opts.Now())
+	}
+	return info, err
 }
 
 // describe is Head for List: a stream that was not in memory does not stay there.
@@ -68,6 +72,7 @@ func (s *Store) Read(ctx context.Context, name string, from protocol.Offset, max
 	info, err := s.visible(sl)
 	if err != nil {
 		sl.mu.Unlock()
+		s.confirmGone(ctx, sl, s.opts.Now())
 		return nil, err
 	}
 	asked := from

@@ -9,6 +9,12 @@ import (
 
 // Delete implements store.Store.
 func (s *Store) Delete(ctx context.Context, name string) error {
+	sl, err := s.acquire(name)
+	if err != nil {
+		return err
+	}
+	defer s.table.unpin(sl)
+	s.confirmGone(ctx, sl, s.opts.Now())
 	return s.remove(ctx, name, func(sl *slot) (protocol.Deletion, bool, error) {
 		now := s.opts.Now()
 		sl.over(now)
@@ -18,6 +24,19 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		}
 		return d, true, nil
 	})
+}
+
+// confirmGone makes durable that a stream's time is over, before a client learns
+// of it: else a restart could make the stream a little younger, and bring it back.
+// It changes nothing if the time is not over, and if the journal refuses, the
+// clock alone decides. No lock is held.
+func (s *Store) confirmGone(ctx context.Context, sl *slot, now time.Time) {
+	sl.mu.Lock()
+	over := sl.over(now)
+	sl.mu.Unlock()
+	if over {
+		_ = s.expire(ctx, sl, now)
+	}
 }
 
 // expire ends a stream if its time is over.

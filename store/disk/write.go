@@ -36,6 +36,9 @@ func (s *Store) Append(ctx context.Context, name string, r protocol.AppendReques
 	if settled := s.settle(ctx, inFlight); settled != nil {
 		return store.AppendResult{}, settled
 	}
+	if err != nil {
+		s.confirmGone(ctx, sl, r.Now)
+	}
 	return result, err
 }
 

@@ -166,6 +166,8 @@ var durableTests = []durableTest{
 		run := newRandomRun(f.fixture)
 		for range 25 {
 			run.steps(run.rng.IntN(60))
+			// What nobody was told to be gone may come back a little younger.
+			run.verify()
 			run.note("restart")
 			f.restart()
 			run.model.restarted()

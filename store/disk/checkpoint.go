@@ -164,7 +164,8 @@ func (s *slot) capture() capture {
 	}
 	c.meta.state = s.durable.state
 	if !s.lenient.IsZero() && c.meta.state.Accessed.Equal(s.lenient) {
-		c.meta.state.Accessed = s.lenient.Add(-c.meta.state.Expiry.RenewalSlack())
+		// What is known, not what was guessed when the store was opened.
+		c.meta.state.Accessed = s.journaled
 	}
 	c.from, c.to = s.head.start, s.durable.state.Tail
 	c.bytes = s.head.slices(nil, c.from, c.to)

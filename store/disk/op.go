@@ -114,9 +114,17 @@ func (o *op) assign(t target, lsn uint64) {
 			}
 			known.assigned, known.lsn = protocol.ProducerState{Epoch: p.Epoch, Seq: p.Seq}, lsn
 		}
-		sl.journaled = sl.assigned.state.Accessed
+		sl.journalAccess(o.append.Now)
 	case effectTouch:
-		sl.journaled = sl.assigned.state.Accessed
+		sl.journalAccess(o.now)
+	}
+}
+
+// journalAccess notes what a restart would find. That is not assigned's time of
+// last access, which may be an earlier restart's guess. The lock is held.
+func (s *slot) journalAccess(at time.Time) {
+	if at.After(s.journaled) {
+		s.journaled = at
 	}
 }
 

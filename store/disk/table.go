@@ -176,11 +176,13 @@ func (t *table) sweep() (kept, dropped int) {
 // have known and not stored. The lock is held.
 func (s *slot) forgive() {
 	slack := s.assigned.state.Expiry.RenewalSlack()
-	if !s.assigned.exists || slack == 0 || s.assigned.state.Accessed.Equal(s.lenient) {
+	if !s.assigned.exists || slack == 0 {
 		return
 	}
-	s.lenient = s.assigned.state.Accessed.Add(slack)
-	s.renew(s.lenient)
+	if guess := s.journaled.Add(slack); guess.After(s.assigned.state.Accessed) {
+		s.lenient = guess
+		s.renew(guess)
+	}
 }
 
 // renewedSince reports whether the index does not know the stream's time of last
@@ -217,6 +219,7 @@ func (s *Store) load(sl *slot) error {
 	}
 	v := version{exists: true, lsn: rec.lsn, state: rec.state}
 	sl.assigned, sl.durable = v, v
+	sl.journaled = v.state.Accessed
 	if rec.sequence <= s.opened {
 		sl.forgive()
 	}
@@ -224,7 +227,7 @@ func (s *Store) load(sl *slot) error {
 	sl.head.reset(v.state.Tail)
 	sl.indexed = v.state.ID
 	sl.deadline = deadlineKey(sl.name, &rec.state)
-	sl.journaled, sl.stored = sl.assigned.state.Accessed, sl.assigned.state.Accessed
+	sl.stored = sl.assigned.state.Accessed
 	sl.loaded = true
 	s.schedule(sl)
 	return nil
